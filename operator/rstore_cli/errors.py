@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import grpc
-from rstore_api.errors import OutcomeUnknown, StoreError
+from rstore_api.errors import OutcomeUnknown, StoreError, UserEmpty
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -40,6 +40,8 @@ _HINTS = {
 
 def hint_of(error: StoreError) -> str:
     """Returns what a user can do about an error of a replica; "" if its message says so already."""
+    if isinstance(error, UserEmpty):
+        return "etcd's auth is on: with --client NAME the name of that client is the user's, see docs/security.md"
     if isinstance(error, OutcomeUnknown):
         return "the write may or may not have happened: read the key before you repeat it"
     return _HINTS.get(error.status, "`rstore status NAME` shows the store's health")

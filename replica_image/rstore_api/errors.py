@@ -466,6 +466,142 @@ class PermissionDenied(StoreError):
     text = "etcdserver: permission denied"
 
 
+class RootUserNotExist(StoreError):
+    """Auth is to be enabled, and there is no user ``root``."""
+
+    code = "root-user-missing"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: root user does not exist"
+
+
+class RootRoleNotExist(StoreError):
+    """Auth is to be enabled, and the user ``root`` does not have the role ``root``."""
+
+    code = "root-role-missing"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: root user does not have root role"
+
+
+class UserAlreadyExists(StoreError):
+    """A user of that name exists already."""
+
+    code = "user-exists"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: user name already exists"
+
+
+class UserEmpty(StoreError):
+    """A user's name is required; also where auth is on and the request names no user."""
+
+    code = "user-empty"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: user name is empty"
+
+
+class UserNotFound(StoreError):
+    """There is no user of that name."""
+
+    code = "user-not-found"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: user name not found"
+
+
+class RoleAlreadyExists(StoreError):
+    """A role of that name exists already."""
+
+    code = "role-exists"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: role name already exists"
+
+
+class RoleNotFound(StoreError):
+    """There is no role of that name."""
+
+    code = "role-not-found"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: role name not found"
+
+
+class RoleEmpty(StoreError):
+    """A role's name is required."""
+
+    code = "role-empty"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: role name is empty"
+
+
+class AuthFailed(StoreError):
+    """There is no such user, or its password is another one."""
+
+    code = "auth-failed"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: authentication failed, invalid user ID or password"
+
+
+class NoPasswordUser(StoreError):
+    """The user has no password and cannot get a token."""
+
+    code = "no-password-user"
+    status = grpc.StatusCode.UNKNOWN
+    text = "auth: authentication failed, password was given for no password user"
+
+
+class PermissionNotGiven(StoreError):
+    """A permission is required."""
+
+    code = "permission-not-given"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: permission not given"
+
+
+class RoleNotGranted(StoreError):
+    """The user does not have the role."""
+
+    code = "role-not-granted"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: role is not granted to the user"
+
+
+class PermissionNotGranted(StoreError):
+    """The role does not have the permission."""
+
+    code = "permission-not-granted"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: permission is not granted to the role"
+
+
+class AuthNotEnabled(StoreError):
+    """Auth is off."""
+
+    code = "auth-not-enabled"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: authentication is not enabled"
+
+
+class InvalidAuthToken(StoreError):
+    """The token is not one of this store, has expired, or its user's password has changed."""
+
+    code = "invalid-auth-token"
+    status = grpc.StatusCode.UNAUTHENTICATED
+    text = "etcdserver: invalid auth token"
+
+
+class InvalidAuthManagement(StoreError):
+    """The change is not allowed: of the root user or role while auth is on, or of a range that is empty."""
+
+    code = "invalid-auth-management"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: invalid auth management"
+
+
+class AuthOldRevision(StoreError):
+    """Users or roles were changed while the request was carried out."""
+
+    code = "auth-old-revision"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: revision of auth store is old"
+
+
 class WrongStore(StoreError):
     """The caller speaks of another store id."""
 

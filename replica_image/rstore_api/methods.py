@@ -70,6 +70,64 @@ RENEW_LEASES = Method(
     "/rstore.v1.Leases/Renew", rstore_pb2.RenewLeasesRequest, rstore_pb2.RenewLeasesResponse, changes=False
 )
 """Between replicas, on the client port."""
+AUTH_ENABLE = Method(
+    "/etcdserverpb.Auth/AuthEnable", rpc_pb2.AuthEnableRequest, rpc_pb2.AuthEnableResponse, changes=True
+)
+AUTH_DISABLE = Method(
+    "/etcdserverpb.Auth/AuthDisable", rpc_pb2.AuthDisableRequest, rpc_pb2.AuthDisableResponse, changes=True
+)
+AUTH_STATUS = Method(
+    "/etcdserverpb.Auth/AuthStatus", rpc_pb2.AuthStatusRequest, rpc_pb2.AuthStatusResponse, changes=False
+)
+AUTHENTICATE = Method(
+    "/etcdserverpb.Auth/Authenticate", rpc_pb2.AuthenticateRequest, rpc_pb2.AuthenticateResponse, changes=False
+)
+USER_ADD = Method("/etcdserverpb.Auth/UserAdd", rpc_pb2.AuthUserAddRequest, rpc_pb2.AuthUserAddResponse, changes=True)
+USER_GET = Method("/etcdserverpb.Auth/UserGet", rpc_pb2.AuthUserGetRequest, rpc_pb2.AuthUserGetResponse, changes=False)
+USER_LIST = Method(
+    "/etcdserverpb.Auth/UserList", rpc_pb2.AuthUserListRequest, rpc_pb2.AuthUserListResponse, changes=False
+)
+USER_DELETE = Method(
+    "/etcdserverpb.Auth/UserDelete", rpc_pb2.AuthUserDeleteRequest, rpc_pb2.AuthUserDeleteResponse, changes=True
+)
+USER_CHANGE_PASSWORD = Method(
+    "/etcdserverpb.Auth/UserChangePassword",
+    rpc_pb2.AuthUserChangePasswordRequest,
+    rpc_pb2.AuthUserChangePasswordResponse,
+    changes=True,
+)
+USER_GRANT_ROLE = Method(
+    "/etcdserverpb.Auth/UserGrantRole",
+    rpc_pb2.AuthUserGrantRoleRequest,
+    rpc_pb2.AuthUserGrantRoleResponse,
+    changes=True,
+)
+USER_REVOKE_ROLE = Method(
+    "/etcdserverpb.Auth/UserRevokeRole",
+    rpc_pb2.AuthUserRevokeRoleRequest,
+    rpc_pb2.AuthUserRevokeRoleResponse,
+    changes=True,
+)
+ROLE_ADD = Method("/etcdserverpb.Auth/RoleAdd", rpc_pb2.AuthRoleAddRequest, rpc_pb2.AuthRoleAddResponse, changes=True)
+ROLE_GET = Method("/etcdserverpb.Auth/RoleGet", rpc_pb2.AuthRoleGetRequest, rpc_pb2.AuthRoleGetResponse, changes=False)
+ROLE_LIST = Method(
+    "/etcdserverpb.Auth/RoleList", rpc_pb2.AuthRoleListRequest, rpc_pb2.AuthRoleListResponse, changes=False
+)
+ROLE_DELETE = Method(
+    "/etcdserverpb.Auth/RoleDelete", rpc_pb2.AuthRoleDeleteRequest, rpc_pb2.AuthRoleDeleteResponse, changes=True
+)
+ROLE_GRANT_PERMISSION = Method(
+    "/etcdserverpb.Auth/RoleGrantPermission",
+    rpc_pb2.AuthRoleGrantPermissionRequest,
+    rpc_pb2.AuthRoleGrantPermissionResponse,
+    changes=True,
+)
+ROLE_REVOKE_PERMISSION = Method(
+    "/etcdserverpb.Auth/RoleRevokePermission",
+    rpc_pb2.AuthRoleRevokePermissionRequest,
+    rpc_pb2.AuthRoleRevokePermissionResponse,
+    changes=True,
+)
 MEMBER_LIST = Method(
     "/etcdserverpb.Cluster/MemberList", rpc_pb2.MemberListRequest, rpc_pb2.MemberListResponse, changes=False
 )

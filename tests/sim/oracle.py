@@ -220,7 +220,7 @@ def is_whole(machine: Machine) -> bool:
     everything = machine.range(RangeRequest(key=b"\0", range_end=b"\0", count_only=True))
     held = machine.snapshot_after(b"", machine.revision, max_bytes=1 << 28, max_rows=1 << 24)
     found = rows.unpack_batch(held.packed, in_order=False) if held.packed else []
-    return everything.count == sum(not row.of_lease for row, _ in found)
+    return everything.count == sum(row.kind == rows.KEY for row, _ in found)
 
 
 def in_words(answer: object) -> str:

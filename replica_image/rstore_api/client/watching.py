@@ -14,19 +14,21 @@ from rstore_api.dialling.endpoint import Endpoint, failure_of, retry_delay_secon
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.errors import (
     Compacted,
+    InvalidAuthToken,
     InvalidRequest,
     NotSupported,
     PermissionDenied,
     StoreError,
     TooManyRequests,
     Unreachable,
+    UserEmpty,
 )
 from rstore_api.methods import WATCH
 from rstore_api.proto import kv_pb2, rpc_pb2
 
 REQUIRE_LEADER = (("hasleader", "true"),)
 """A replica that has lost its leader for some seconds ends the stream, and another one is asked."""
-_REFUSALS: tuple[type[StoreError], ...] = (PermissionDenied, TooManyRequests)
+_REFUSALS: tuple[type[StoreError], ...] = (PermissionDenied, TooManyRequests, UserEmpty, InvalidAuthToken)
 
 
 @dataclass(frozen=True)
@@ -111,5 +113,5 @@ class _Following:
                 f"changes from revision {first} on were asked for, those from {response.compact_revision} on are kept"
             )
             return Compacted(text, compact_revision=response.compact_revision)
-        refused = next((kind for kind in _REFUSALS if response.cancel_reason == kind.text), None)
+        refused = next((kind for kind in _REFUSALS if response.cancel_reason.endswith(kind.text)), None)
         return InvalidRequest(response.cancel_reason) if refused is None else refused()

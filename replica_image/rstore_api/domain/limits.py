@@ -62,6 +62,11 @@ MIN_LEASE_SECONDS, MAX_LEASE_SECONDS = 2, 9_000_000_000
 """As in etcd: a shorter time to live becomes the shortest, a longer one is refused."""
 MAX_LEASES = 100_000
 """Of a store."""
+MAX_AUTH_NAME_BYTES = 256
+"""Of etcd's users and roles."""
+MAX_USERS = MAX_ROLES = 10_000
+"""Of a store, in etcd's auth."""
+MAX_ROLES_OF_USER = MAX_PERMISSIONS_OF_ROLE = 1000
 QUOTA_BYTES = 8 << 30
 ELECTION_TIMEOUT_MIN_MS, ELECTION_TIMEOUT_MAX_MS, HEARTBEAT_MS = 1000, 2000, 100
 TAILS_SHOWN = 10

@@ -1,3 +1,4 @@
+from rstore_api.proto import auth_pb2 as _auth_pb2
 from rstore_api.proto import kv_pb2 as _kv_pb2
 from rstore_api.proto import rpc_pb2 as _rpc_pb2
 from google.protobuf.internal import containers as _containers
@@ -770,7 +771,7 @@ class StreamRefusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "rewind", "rewind_step", "drop_tail", "snapshot", "import_step", "tenure_bound", "deletion", "deleted_rows")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "auth_write", "rewind", "rewind_step", "drop_tail", "snapshot", "import_step", "tenure_bound", "deletion", "deleted_rows")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -780,6 +781,7 @@ class LogEntry(_message.Message):
     COMPACTION_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
     LEASE_WRITE_FIELD_NUMBER: _ClassVar[int]
+    AUTH_WRITE_FIELD_NUMBER: _ClassVar[int]
     REWIND_FIELD_NUMBER: _ClassVar[int]
     REWIND_STEP_FIELD_NUMBER: _ClassVar[int]
     DROP_TAIL_FIELD_NUMBER: _ClassVar[int]
@@ -797,6 +799,7 @@ class LogEntry(_message.Message):
     compaction: Compaction
     noop: Noop
     lease_write: WriteBatch
+    auth_write: WriteBatch
     rewind: Rewind
     rewind_step: RewindStep
     drop_tail: DropTail
@@ -805,7 +808,7 @@ class LogEntry(_message.Message):
     tenure_bound: TenureBound
     deletion: Deletion
     deleted_rows: ReplicatedRows
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., lease_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., import_step: _Optional[_Union[ImportStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., lease_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., auth_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., import_step: _Optional[_Union[ImportStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
 
 class Deletion(_message.Message):
     __slots__ = ("epoch", "request")
@@ -882,13 +885,14 @@ class WriteLimits(_message.Message):
     def __init__(self, max_txn_ops: _Optional[int] = ..., no_space: _Optional[bool] = ..., max_revision_rows: _Optional[int] = ..., max_revision_bytes: _Optional[int] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("put", "delete_range", "txn", "lease_grant", "lease_revoke", "lease_checkpoints", "request_id")
+    __slots__ = ("put", "delete_range", "txn", "lease_grant", "lease_revoke", "lease_checkpoints", "auth", "request_id")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
     TXN_FIELD_NUMBER: _ClassVar[int]
     LEASE_GRANT_FIELD_NUMBER: _ClassVar[int]
     LEASE_REVOKE_FIELD_NUMBER: _ClassVar[int]
     LEASE_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    AUTH_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     put: _rpc_pb2.PutRequest
     delete_range: _rpc_pb2.DeleteRangeRequest
@@ -896,8 +900,73 @@ class WriteRequest(_message.Message):
     lease_grant: _rpc_pb2.LeaseGrantRequest
     lease_revoke: _rpc_pb2.LeaseRevokeRequest
     lease_checkpoints: LeaseCheckpoints
+    auth: AuthChange
     request_id: RequestId
-    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ..., lease_grant: _Optional[_Union[_rpc_pb2.LeaseGrantRequest, _Mapping]] = ..., lease_revoke: _Optional[_Union[_rpc_pb2.LeaseRevokeRequest, _Mapping]] = ..., lease_checkpoints: _Optional[_Union[LeaseCheckpoints, _Mapping]] = ..., request_id: _Optional[_Union[RequestId, _Mapping]] = ...) -> None: ...
+    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ..., lease_grant: _Optional[_Union[_rpc_pb2.LeaseGrantRequest, _Mapping]] = ..., lease_revoke: _Optional[_Union[_rpc_pb2.LeaseRevokeRequest, _Mapping]] = ..., lease_checkpoints: _Optional[_Union[LeaseCheckpoints, _Mapping]] = ..., auth: _Optional[_Union[AuthChange, _Mapping]] = ..., request_id: _Optional[_Union[RequestId, _Mapping]] = ...) -> None: ...
+
+class AuthChange(_message.Message):
+    __slots__ = ("enable", "disable", "user_add", "user_delete", "user_change_password", "user_grant_role", "user_revoke_role", "role_add", "role_delete", "role_grant_permission", "role_revoke_permission")
+    ENABLE_FIELD_NUMBER: _ClassVar[int]
+    DISABLE_FIELD_NUMBER: _ClassVar[int]
+    USER_ADD_FIELD_NUMBER: _ClassVar[int]
+    USER_DELETE_FIELD_NUMBER: _ClassVar[int]
+    USER_CHANGE_PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    USER_GRANT_ROLE_FIELD_NUMBER: _ClassVar[int]
+    USER_REVOKE_ROLE_FIELD_NUMBER: _ClassVar[int]
+    ROLE_ADD_FIELD_NUMBER: _ClassVar[int]
+    ROLE_DELETE_FIELD_NUMBER: _ClassVar[int]
+    ROLE_GRANT_PERMISSION_FIELD_NUMBER: _ClassVar[int]
+    ROLE_REVOKE_PERMISSION_FIELD_NUMBER: _ClassVar[int]
+    enable: AuthSwitch
+    disable: _rpc_pb2.AuthDisableRequest
+    user_add: _rpc_pb2.AuthUserAddRequest
+    user_delete: _rpc_pb2.AuthUserDeleteRequest
+    user_change_password: _rpc_pb2.AuthUserChangePasswordRequest
+    user_grant_role: _rpc_pb2.AuthUserGrantRoleRequest
+    user_revoke_role: _rpc_pb2.AuthUserRevokeRoleRequest
+    role_add: _rpc_pb2.AuthRoleAddRequest
+    role_delete: _rpc_pb2.AuthRoleDeleteRequest
+    role_grant_permission: _rpc_pb2.AuthRoleGrantPermissionRequest
+    role_revoke_permission: _rpc_pb2.AuthRoleRevokePermissionRequest
+    def __init__(self, enable: _Optional[_Union[AuthSwitch, _Mapping]] = ..., disable: _Optional[_Union[_rpc_pb2.AuthDisableRequest, _Mapping]] = ..., user_add: _Optional[_Union[_rpc_pb2.AuthUserAddRequest, _Mapping]] = ..., user_delete: _Optional[_Union[_rpc_pb2.AuthUserDeleteRequest, _Mapping]] = ..., user_change_password: _Optional[_Union[_rpc_pb2.AuthUserChangePasswordRequest, _Mapping]] = ..., user_grant_role: _Optional[_Union[_rpc_pb2.AuthUserGrantRoleRequest, _Mapping]] = ..., user_revoke_role: _Optional[_Union[_rpc_pb2.AuthUserRevokeRoleRequest, _Mapping]] = ..., role_add: _Optional[_Union[_rpc_pb2.AuthRoleAddRequest, _Mapping]] = ..., role_delete: _Optional[_Union[_rpc_pb2.AuthRoleDeleteRequest, _Mapping]] = ..., role_grant_permission: _Optional[_Union[_rpc_pb2.AuthRoleGrantPermissionRequest, _Mapping]] = ..., role_revoke_permission: _Optional[_Union[_rpc_pb2.AuthRoleRevokePermissionRequest, _Mapping]] = ...) -> None: ...
+
+class AuthChanged(_message.Message):
+    __slots__ = ("header",)
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    header: _rpc_pb2.ResponseHeader
+    def __init__(self, header: _Optional[_Union[_rpc_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+
+class AuthSwitch(_message.Message):
+    __slots__ = ("enabled", "revision", "token_key")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_KEY_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    revision: int
+    token_key: bytes
+    def __init__(self, enabled: _Optional[bool] = ..., revision: _Optional[int] = ..., token_key: _Optional[bytes] = ...) -> None: ...
+
+class AuthUser(_message.Message):
+    __slots__ = ("name", "password_hash", "no_password", "roles", "password_revision")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_HASH_FIELD_NUMBER: _ClassVar[int]
+    NO_PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    password_hash: bytes
+    no_password: bool
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    password_revision: int
+    def __init__(self, name: _Optional[str] = ..., password_hash: _Optional[bytes] = ..., no_password: _Optional[bool] = ..., roles: _Optional[_Iterable[str]] = ..., password_revision: _Optional[int] = ...) -> None: ...
+
+class AuthRole(_message.Message):
+    __slots__ = ("name", "permissions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    permissions: _containers.RepeatedCompositeFieldContainer[_auth_pb2.Permission]
+    def __init__(self, name: _Optional[str] = ..., permissions: _Optional[_Iterable[_Union[_auth_pb2.Permission, _Mapping]]] = ...) -> None: ...
 
 class LeaseCheckpoints(_message.Message):
     __slots__ = ("leases",)

@@ -28,9 +28,9 @@ from rstore_api.errors import (
 from rstore_api.logs import get_logger
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
-from rstore_replica.api.encoding import encode_deletion, encode_entry
+from rstore_replica.api.encoding import encode_deletion, encode_entry, entry_kind
 from rstore_replica.api.ports import Group, WriteGate
-from rstore_replica.mvcc.requests.validate import LEASE_KINDS, adds_data, goes_in_steps, is_wide
+from rstore_replica.mvcc.requests.validate import adds_data, goes_in_steps, is_wide
 
 _log = get_logger(__name__)
 
@@ -41,6 +41,7 @@ WriteResponse = (
     | rpc_pb2.LeaseGrantResponse
     | rpc_pb2.LeaseRevokeResponse
     | rstore_pb2.LeaseCheckpointsResponse
+    | rstore_pb2.AuthChanged
 )
 WriteResponseT = TypeVar(
     "WriteResponseT",
@@ -50,6 +51,7 @@ WriteResponseT = TypeVar(
     rpc_pb2.LeaseGrantResponse,
     rpc_pb2.LeaseRevokeResponse,
     rstore_pb2.LeaseCheckpointsResponse,
+    rstore_pb2.AuthChanged,
 )
 
 
@@ -83,7 +85,7 @@ class _Waiting:
     operations: int
     wide: bool
     in_steps: bool
-    about_leases: bool
+    kind: bytes
     only_in: tuple[int, int] | None
     deadline: float
     answer: asyncio.Future[WriteResponse]
@@ -171,11 +173,9 @@ class Batcher:
         loop = asyncio.get_running_loop()
         operations = _operations_in(request)
         wide = is_wide(request) if wide is None else wide
-        in_steps, about_leases = goes_in_steps(request), request.WhichOneof("request") in LEASE_KINDS
+        in_steps, kind = goes_in_steps(request), entry_kind(request)
         later: asyncio.Future[WriteResponse] = loop.create_future()
-        waiting = _Waiting(
-            request, data, size_bytes, operations, wide, in_steps, about_leases, only_in, deadline, later
-        )
+        waiting = _Waiting(request, data, size_bytes, operations, wide, in_steps, kind, only_in, deadline, later)
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
         self._waiting_operations += operations
@@ -253,8 +253,8 @@ class Batcher:
                 or operations + following.operations > self._limits.max_entry_operations
             ):
                 break
-            if batch and following.about_leases != batch[0].about_leases:
-                break  # an entry about leases is refused as long as some replica does not know of them
+            if batch and following.kind != batch[0].kind:
+                break  # an entry of a newer kind is refused as long as some replica does not know it
             waiting = self._take()
             if waiting.answer.done():
                 continue
@@ -322,7 +322,7 @@ class Batcher:
                     _log.info("writes_waited_for_deletion", seconds=round(took, 3))
                 return answer
         requests = [waiting.data for waiting in batch]
-        entry = encode_entry(epoch, limits, requests, about_leases=batch[0].about_leases)
+        entry = encode_entry(epoch, limits, requests, batch[0].kind)
         return await self._group.propose(entry, timeout_seconds=seconds)
 
     def _acknowledge(self, batch: list[_Waiting], epoch: int, results: object) -> None:

@@ -16,10 +16,13 @@ from rstore_api.logs import get_logger
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
-from rstore_replica.api.access.callers import Caller
+from rstore_replica.api.access.callers import TRUSTED, Caller
 from rstore_replica.api.access.grants import FULL
 from rstore_replica.api.access.requirements import allows
-from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
+from rstore_replica.api.auth.credentials import FORWARDED_KEY, NOBODY, TOKEN_KEYS, credentials_of
+from rstore_replica.api.auth.expiry_clock import time_of_day
+from rstore_replica.api.auth.guard import Guard
+from rstore_replica.api.routing.forward import CLIENT_KEY
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.call_metrics import MethodMetrics
 from rstore_replica.metrics import Metrics
@@ -38,8 +41,10 @@ Context = Any
 class Calls:
     """Runs the bodies of unary methods and answers for them."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, guard: Guard | None = None) -> None:
+        """``guard`` asks for what this replica carries out by itself; None where nobody's access is restricted."""
         self._metrics = metrics
+        self._guard = guard
 
     def serve(
         self,
@@ -63,7 +68,7 @@ class Calls:
         def behaviour(request: Any, context: Context) -> Awaitable[ResponseT]:
             if metadata:
                 context.set_trailing_metadata(metadata)
-            return answer(method, metrics, body, request, context, waits=waits)
+            return answer(method, metrics, body, request, context, self._guard, waits=waits)
 
         handler = grpc.unary_unary_rpc_method_handler(behaviour, decode or method.request.FromString, _encode)
         server.add_registered_method_handlers(service, {name: handler})
@@ -75,11 +80,12 @@ async def answer(
     body: Callable[[Any, CallInfo], Awaitable[ResponseT]],
     request: Any,
     context: Context,
+    guard: Guard | None = None,
     *,
     waits: bool = False,
 ) -> ResponseT:
-    """Returns what ``body`` returns, if the caller's grant allows the request. A StoreError becomes the call's status;
-    any other error becomes OutcomeUnknown for a method that changes something, else INTERNAL.
+    """Returns what ``body`` returns, if the caller's grant and the guard allow the request. A StoreError becomes the
+    call's status; any other error becomes OutcomeUnknown for a method that changes something, else INTERNAL.
     """
     started = time.monotonic()
     metrics.started += 1
@@ -88,7 +94,13 @@ async def answer(
         call = info_of(context, waits=waits)
         if call.grant is not FULL and not allows(call.grant, method.path, request):
             raise PermissionDenied
-        return await body(request, call)
+        before = None if guard is None else guard.state
+        if guard is None or before is None or not before.enabled:
+            return await body(request, call)
+        guard.check_here(method.path, request, call.credentials)
+        response = await body(request, call)
+        guard.check_unchanged(method.path, before)
+        return response
     except StoreError as error:
         result = error.code
         failure = error
@@ -121,18 +133,29 @@ def info_of(context: Context, *, waits: bool = False) -> CallInfo:
     forwarded = False
     request_id: RequestId | None = None
     caller: Caller = context.caller
+    has_credentials = bool(caller.client or caller.kinds & TRUSTED)
     if caller.grant is None:
         raise PermissionDenied(caller.refusal)
     client = f"client {caller.client}" if caller.client else context.peer().rpartition(":")[0]
-    for key, value in context.invocation_metadata() or ():
+    metadata = context.invocation_metadata() or ()
+    for key, value in metadata:
         if key == FORWARDED_KEY:
             forwarded = True
         elif key == REQUEST_ID_KEY:
             request_id = _request_id(value)
         elif key == CLIENT_KEY and caller.may_hand_on:
             client = str(value)
+        elif key in TOKEN_KEYS:
+            has_credentials = True
     deadline = asyncio.get_running_loop().time() + remaining
-    return CallInfo(deadline=deadline, forwarded=forwarded, client=client, grant=caller.grant, request_id=request_id)
+    return CallInfo(
+        deadline=deadline,
+        forwarded=forwarded,
+        client=client,
+        grant=caller.grant,
+        request_id=request_id,
+        credentials=credentials_of(caller, metadata, time_of_day()) if has_credentials else NOBODY,
+    )
 
 
 def _request_id(value: str | bytes) -> RequestId:

@@ -12,10 +12,15 @@ import msgspec
 from rstore_api.proto.rstore_pb2 import Deletion, LogEntry, RequestId, WriteBatch, WriteLimits, WriteRequest
 from rstore_api.protobuf import nested, tag, varint
 
+from rstore_replica.mvcc.requests.validate import AUTH_KINDS, LEASE_KINDS
+
+_ENTRY_WRITE = tag(LogEntry.WRITE_FIELD_NUMBER)
+_ENTRIES = {
+    **dict.fromkeys(LEASE_KINDS, tag(LogEntry.LEASE_WRITE_FIELD_NUMBER)),
+    **dict.fromkeys(AUTH_KINDS, tag(LogEntry.AUTH_WRITE_FIELD_NUMBER)),
+}
 _ENTRY_DELETION = tag(LogEntry.DELETION_FIELD_NUMBER)
 _DELETION_REQUEST = tag(Deletion.REQUEST_FIELD_NUMBER)
-_ENTRY_WRITE = tag(LogEntry.WRITE_FIELD_NUMBER)
-_ENTRY_LEASE_WRITE = tag(LogEntry.LEASE_WRITE_FIELD_NUMBER)
 _BATCH_REQUESTS = tag(WriteBatch.REQUESTS_FIELD_NUMBER)
 PUT = tag(WriteRequest.PUT_FIELD_NUMBER)
 DELETE_RANGE = tag(WriteRequest.DELETE_RANGE_FIELD_NUMBER)
@@ -57,14 +62,19 @@ def decoder(kind: bytes) -> Callable[[bytes], EncodedWrite]:
     return decode
 
 
-def encode_entry(epoch: int, limits: WriteLimits, requests: Iterable[bytes], *, about_leases: bool = False) -> bytes:
-    """Returns the log entry of a WriteBatch of requests that are encoded already; ``about_leases`` says whether some
-    are in ``LEASE_KINDS``.
+def entry_kind(request: WriteRequest) -> bytes:
+    """Returns which entries may hold the request: requests for which this is the same may share one."""
+    return _ENTRIES.get(request.WhichOneof("request") or "", _ENTRY_WRITE)
+
+
+def encode_entry(epoch: int, limits: WriteLimits, requests: Iterable[bytes], kind: bytes = _ENTRY_WRITE) -> bytes:
+    """Returns the log entry of a WriteBatch of requests that are encoded already; ``kind`` is their
+    :func:`entry_kind`.
     """
     parts = [WriteBatch(epoch=epoch, limits=limits).SerializeToString()]
     for data in requests:
         parts += (_BATCH_REQUESTS, varint(len(data)), data)
-    return nested(_ENTRY_LEASE_WRITE if about_leases else _ENTRY_WRITE, b"".join(parts))
+    return nested(kind, b"".join(parts))
 
 
 def encode_deletion(epoch: int, request: bytes) -> bytes:

@@ -33,6 +33,7 @@ from rstore_replica.mvcc.background import Background
 from rstore_replica.mvcc.commands.command import Mutates, Place
 from rstore_replica.mvcc.commands.registry import COMMANDS, Registry, UnknownCommandError
 from rstore_replica.mvcc.data import checkpoint, compaction, deleted_ranges, leases
+from rstore_replica.mvcc.data.auth import SWITCH_KEY, UNTOUCHED, AuthRecords, AuthState
 from rstore_replica.mvcc.data.gate import MapGate
 from rstore_replica.mvcc.data.hashing import HashResult
 from rstore_replica.mvcc.data.hidden import hides_rows
@@ -196,6 +197,7 @@ class Machine:
                 self._staged = staging.load(self._store, transaction)
                 unfinished = deletion.load(self._store, transaction)
                 self._unfinished_index = 0 if unfinished is None else unfinished.index
+                self._auth = self._auth_at(transaction, self._position, UNTOUCHED)
         except BaseException:
             self._store.close()
             raise
@@ -483,6 +485,23 @@ class Machine:
         with self._reading() as (reader, _position):
             return leases.count_keys(reader.store, reader.transaction, lease)
 
+    @property
+    def auth(self) -> AuthState:
+        """Whether etcd's auth is on; the same object as long as no user or role has changed."""
+        return self._auth
+
+    def read_auth(self, read: Callable[[AuthRecords], T]) -> T:
+        """Returns what ``read`` makes of the users and roles that there are."""
+        with self._reading() as (reader, _position):
+            return read(AuthRecords(reader.store, reader.transaction, reader.bound))
+
+    def _auth_at(self, transaction: Transaction, position: Position, before: AuthState) -> AuthState:
+        store = self._store.at_generation(position.generation)
+        if transaction.get(SWITCH_KEY, db=store.auth) is None:
+            return UNTOUCHED
+        revision = position.revision if hides_rows(store, transaction) else None
+        return AuthRecords(store, transaction, revision).state(before)
+
     # ------------------------------------------------------------------------------------------ applying
 
     def apply(self, index: int, term: int, entry: bytes) -> object:
@@ -527,10 +546,10 @@ class Machine:
         return outcome.answer
 
     def _commit(self, index: int, term: int, entry: bytes) -> Outcome:
-        def work(transaction: Transaction) -> tuple[Outcome, staging.Staged | None]:
+        def work(transaction: Transaction) -> tuple[Outcome, staging.Staged | None, AuthState]:
             outcome = self._outcome(transaction, index, entry)
             if not outcome.finished:
-                return outcome, self._staged
+                return outcome, self._staged, self._auth
             position = msgspec.structs.replace(outcome.position, applied_index=index, applied_term=term)
             self._store.save_position(transaction, position)
             if outcome.state != self._state:
@@ -538,9 +557,10 @@ class Machine:
             staged = None
             if position.newest_generation > position.generation:
                 staged = staging.load(self._store, transaction)
-            return msgspec.structs.replace(outcome, position=position), staged
+            auth = self._auth_at(transaction, position, self._auth)
+            return msgspec.structs.replace(outcome, position=position), staged, auth
 
-        outcome, staged = self._transact(work)
+        outcome, staged, self._auth = self._transact(work)
         if self._staged is not None and (staged is None or staged.generation != self._staged.generation):
             self._clearing = True
         self._staged = staged
@@ -656,17 +676,17 @@ class Machine:
         Not a command of the log by itself, and nothing goes to quarantine. Raises Compacted or FutureRevision.
         """
 
-        def work(transaction: Transaction) -> tuple[Position, RegionState]:
+        def work(transaction: Transaction) -> tuple[Position, RegionState, AuthState]:
             position = rewind(self._store, transaction, self._position, revision)
             deleted_ranges.forget_above(self._store, transaction, revision)
             kept = without_epochs_above(self._state, revision)
             RequestMemory(self._store, transaction, position.applied_index).forget_all(self._position.revision)
             self._store.save_position(transaction, position)
             self._store.save_region(transaction, kept)
-            return position, kept
+            return position, kept, self._auth_at(transaction, position, self._auth)
 
         with self._lock:
-            position, state = self._transact(work)
+            position, state, self._auth = self._transact(work)
         self._publish(position, state)
 
     # ------------------------------------------------------------------------------------------ checkpoints

@@ -8,6 +8,7 @@ from rstore_api.errors import ShuttingDown
 from rstore_api.exposition import Exposition
 from rstore_api.proto import rpc_pb2
 
+from rstore_replica.api.auth.credentials import SYSTEM
 from rstore_replica.api.http.application import ClientHttp
 from rstore_replica.api.http.checks import Checks, Sources
 from rstore_replica.api.http.gateway import Find, Gateway
@@ -28,7 +29,9 @@ def client_http(
             raise ShuttingDown
         request = rpc_pb2.RangeRequest(key=b"\0", limit=1, keys_only=True, serializable=serializable)
         deadline = asyncio.get_running_loop().time() + seconds
-        return await kv.range(request, CallInfo(deadline=deadline, forwarded=False, client="health"))
+        return await kv.range(
+            request, CallInfo(deadline=deadline, forwarded=False, client="health", credentials=SYSTEM)
+        )
 
     sources = Sources(
         read=read,

@@ -17,7 +17,8 @@ from rstore_api.logs import get_logger
 
 from rstore_replica.api.access.callers import has_lost
 from rstore_replica.api.access.control import AccessControl
-from rstore_replica.api.access.requirements import may_watch
+from rstore_replica.api.auth.guard import Guard
+from rstore_replica.api.auth.passwords import Passwords
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
@@ -29,6 +30,7 @@ from rstore_replica.api.routing.own_replicas import OwnReplicas
 from rstore_replica.api.routing.route import primary_region
 from rstore_replica.api.routing.router import Router
 from rstore_replica.api.services.admin import AdminService
+from rstore_replica.api.services.auth import AuthService
 from rstore_replica.api.services.cluster import ClusterService
 from rstore_replica.api.services.election import ElectionService
 from rstore_replica.api.services.health import HealthReporter
@@ -41,6 +43,7 @@ from rstore_replica.api.services.quarantine import QuarantineService
 from rstore_replica.api.services.snapshot import SnapshotService
 from rstore_replica.api.services.watch import WatchService
 from rstore_replica.api.watch.pump import Pump
+from rstore_replica.api.watch.refusals import refusals_of
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.metrics import Metrics
@@ -179,7 +182,8 @@ class Replica:
     def _build_services(self) -> None:
         config, machine, group, replication = self._config, self.machine, self.group, self.replication
         certificates, metrics, not_ready_reason = self._certificates, self._metrics, self.not_ready_reason
-        calls = Calls(metrics)
+        guard = Guard(machine=machine, group=group)
+        calls = Calls(metrics, guard)
         locations = OwnReplicas(group.status, config.client_port)
         identity = Identity(region=config.region, replica=self._place.name, machine=machine, group=group)
         self._batcher = Batcher(
@@ -204,6 +208,7 @@ class Replica:
             own_replicas=locations,
             forward=config.routing.forward,
             rng=random.Random(),
+            guard=guard,
         )
         self.leases = LeaseKeeper(
             machine=machine,
@@ -220,6 +225,18 @@ class Replica:
             identity=identity,
             keeper=self.leases,
             read_point=replication.acknowledging.read_point,
+            guard=guard,
+        )
+        self._auth = auth = AuthService(
+            calls=calls,
+            router=self._router,
+            batcher=self._batcher,
+            machine=machine,
+            group=group,
+            identity=identity,
+            guard=guard,
+            passwords=Passwords(),
+            tenure_held=replication.tenure.held,
         )
         self._kv = KvService(
             calls=calls,
@@ -232,6 +249,7 @@ class Replica:
             tenure_held=replication.tenure.held,
             read_point=replication.acknowledging.read_point,
             check_attaching=lease.check_attaching,
+            standing=guard.standing,
         )
         self._showing = Showing(
             machine=machine,
@@ -247,7 +265,7 @@ class Replica:
             group=group,
             identity=identity,
             fragment_bytes=config.limits.max_request_bytes + REQUEST_OVERHEAD_BYTES,
-            permitted=lambda context, key, range_end: may_watch(context.caller, key, range_end),
+            refusals=partial(refusals_of, guard),
             on_refusal=partial(metrics.count_refusal, "client"),
         )
         self._candidates = candidates = Candidates(
@@ -268,7 +286,9 @@ class Replica:
             not_ready_reason=not_ready_reason,
             quota_bytes=config.limits.quota_bytes,
         )
-        snapshots = SnapshotService(machine=machine, identity=identity, pump=self._pump, scans=self._kv.scans)
+        snapshots = SnapshotService(
+            machine=machine, identity=identity, pump=self._pump, scans=self._kv.scans, guard=guard
+        )
         importing = ImportService(
             calls=calls,
             router=self._router,
@@ -321,6 +341,7 @@ class Replica:
                 lease.add_to_server,
                 lock.add_to_server,
                 election.add_to_server,
+                auth.add_to_server,
                 maintenance.add_to_server,
                 snapshots.add_to_server,
                 importing.add_to_server,
@@ -449,6 +470,7 @@ class Replica:
         await self._peer_server.stop(PEER_DRAIN_SECONDS)
         await self._http.stop()
         self._kv.close()
+        self._auth.close()
         await self._live_data.release(self.machine)
         os.close(self._lock)
         _log.info("stopped")

@@ -35,6 +35,7 @@ CLIENT_SERVICES = (
     "etcdserverpb.Lease",
     "v3lockpb.Lock",
     "v3electionpb.Election",
+    "etcdserverpb.Auth",
     "etcdserverpb.Maintenance",
     "etcdserverpb.Cluster",
     "grpc.health.v1.Health",

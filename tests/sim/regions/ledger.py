@@ -328,7 +328,7 @@ def contents(packed: bytes) -> list[tuple[int, Content, Content]]:
     found: dict[int, tuple[list[tuple[bytes, bytes | None]], list[tuple[bytes, bytes | None]]]] = {}
     for row, _ in rows.unpack_batch(packed):
         changes = found.setdefault(row.revision, ([], []))
-        changes[row.of_lease].append((row.key, None if row.deletion else row.value))
+        changes[row.kind != rows.KEY].append((row.key, None if row.deletion else row.value))
     return [(revision, tuple(keys), tuple(leases)) for revision, (keys, leases) in found.items()]
 
 

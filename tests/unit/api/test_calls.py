@@ -10,8 +10,9 @@ from rstore_api import methods
 from rstore_api.errors import DETAIL_KEY, ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, PermissionDenied
 from rstore_replica.api.access.callers import Caller
 from rstore_replica.api.access.grants import Grant
+from rstore_replica.api.auth.credentials import FORWARDED_KEY
 from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, answer, info_of
-from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
+from rstore_replica.api.routing.forward import CLIENT_KEY
 from rstore_replica.metrics import Metrics
 
 

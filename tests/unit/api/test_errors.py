@@ -30,7 +30,7 @@ NOTHING_HAPPENED = frozenset(kind.text for kind in (NoLeader, NotLeader, Shuttin
 
 @ERRORS
 def test_an_error_is_etcds_or_says_that_it_is_not(kind: type[StoreError]) -> None:
-    assert kind.text.startswith(("etcdserver: ", OWN_PREFIX))
+    assert kind.text.startswith(("etcdserver: ", "auth: ", OWN_PREFIX))
 
 
 @ERRORS

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from rstore_api.domain.hashes import HashAnswer, compare
-from rstore_api.errors import FutureRevision, KeyTooLong, NoPrimary, NoSpace, OutcomeUnknown, StoreError
+from rstore_api.errors import FutureRevision, KeyTooLong, NoPrimary, NoSpace, OutcomeUnknown, StoreError, UserEmpty
 from rstore_cli.cluster import Pod
 from rstore_cli.errors import hint_of
 from rstore_cli.verify import judge
@@ -239,3 +239,11 @@ def test_a_client_is_used_by_its_own_certificate(
 def test_each_refusal_has_a_hint(error: StoreError, hint: str) -> None:
     assert bool(hint_of(error)) == bool(hint)
     assert hint in hint_of(error)
+
+
+def test_where_auth_is_on_the_hint_is_how_to_name_a_user(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].failure = UserEmpty()
+    ran = run("put", "orders", "a", "b")
+    assert ran.code == 1
+    assert ran.err.splitlines()[0] == "error: etcdserver: user name is empty"
+    assert "--client NAME" in ran.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 KeyRange = tuple[bytes, bytes | None]
@@ -33,6 +33,22 @@ def merged(ranges: Iterable[KeyRange]) -> tuple[KeyRange, ...]:
     return tuple(joined)
 
 
+def asked(key: bytes, range_end: bytes) -> KeyRange:
+    """Returns the keys that a request is about which names these; at least ``key``."""
+    if range_end == TO_THE_END:
+        return key, None
+    return key, max(range_end, key + b"\0")
+
+
+def covered(ranges: Sequence[KeyRange], low: bytes, high: bytes | None) -> bool:
+    """Returns whether ranges as :func:`merged` returns them have every key from ``low`` up to ``high``."""
+    at = bisect_right(ranges, low, key=lambda each: each[0]) - 1
+    if at < 0:
+        return False
+    end = ranges[at][1]
+    return end is None or (high is not None and high <= end)
+
+
 @dataclass(frozen=True)
 class Grant:
     """What one caller may do. Compare with :data:`FULL` by identity: nearly every caller has that one."""
@@ -54,11 +70,7 @@ class Grant:
 
     def reads(self, key: bytes, range_end: bytes) -> bool:
         """Whether the caller may read these keys, as in a RangeRequest."""
-        if not range_end:
-            range_end = key + b"\0"
-        elif range_end == TO_THE_END:
-            return self._has(key, None)
-        return self._has(key, max(range_end, key + b"\0"))
+        return covered(self.keys, *asked(key, range_end))
 
     def changes(self, key: bytes, range_end: bytes) -> bool:
         """Whether the caller may change these keys, as in a DeleteRangeRequest."""
@@ -66,14 +78,7 @@ class Grant:
 
     def covers(self, other: Grant) -> bool:
         """Whether this grant allows whatever the other one does."""
-        return (self.writes or not other.writes) and all(self._has(*each) for each in other.keys)
-
-    def _has(self, low: bytes, high: bytes | None) -> bool:
-        at = bisect_right(self.keys, low, key=lambda each: each[0]) - 1
-        if at < 0:
-            return False
-        end = self.keys[at][1]
-        return end is None or (high is not None and high <= end)
+        return (self.writes or not other.writes) and all(covered(self.keys, *each) for each in other.keys)
 
 
 EVERY_KEY: tuple[KeyRange, ...] = ((b"", None),)

@@ -6,8 +6,9 @@ A method that is not in the tables needs :data:`~.grants.FULL`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
+from google.protobuf.message import Message
 from rstore_api import methods
 from rstore_api.proto import rpc_pb2
 
@@ -19,36 +20,48 @@ from rstore_replica.api.locks.rules import candidates_of
 Check = Callable[[Grant, Any], bool]
 
 
-def _range(grant: Grant, request: rpc_pb2.RangeRequest) -> bool:
-    return grant.reads(request.key, request.range_end)
+class KeyRights(Protocol):
+    """Says which keys may be read and changed."""
+
+    def reads(self, key: bytes, range_end: bytes, /) -> bool: ...
+    def changes(self, key: bytes, range_end: bytes, /) -> bool: ...
 
 
-def _put(grant: Grant, request: rpc_pb2.PutRequest) -> bool:
-    return grant.changes(request.key, b"")
+def _range(rights: KeyRights, request: rpc_pb2.RangeRequest) -> bool:
+    return rights.reads(request.key, request.range_end)
 
 
-def _delete_range(grant: Grant, request: rpc_pb2.DeleteRangeRequest) -> bool:
-    return grant.changes(request.key, request.range_end)
+def _put(rights: KeyRights, request: rpc_pb2.PutRequest) -> bool:
+    return rights.changes(request.key, b"") and (not request.prev_kv or rights.reads(request.key, b""))
 
 
-def _txn(grant: Grant, request: rpc_pb2.TxnRequest) -> bool:
+def _delete_range(rights: KeyRights, request: rpc_pb2.DeleteRangeRequest) -> bool:
+    keys = request.key, request.range_end
+    return rights.changes(*keys) and (not request.prev_kv or rights.reads(*keys))
+
+
+def _txn(rights: KeyRights, request: rpc_pb2.TxnRequest) -> bool:
     """Both branches count, whichever is taken: else what a refusal depends on could be read from it."""
-    return all(grant.reads(compare.key, compare.range_end) for compare in request.compare) and all(
-        _operation(grant, operation) for branch in (request.success, request.failure) for operation in branch
+    return all(rights.reads(compare.key, compare.range_end) for compare in request.compare) and all(
+        _operation(rights, operation) for branch in (request.success, request.failure) for operation in branch
     )
 
 
-def _operation(grant: Grant, operation: rpc_pb2.RequestOp) -> bool:
+def _operation(rights: KeyRights, operation: rpc_pb2.RequestOp) -> bool:
     kind = operation.WhichOneof("request")
-    return kind is not None and _OPERATIONS[kind](grant, getattr(operation, kind))
+    if kind is None:
+        return False
+    request = getattr(operation, kind)
+    return KEY_CHECKS[type(request)](rights, request)
 
 
-_OPERATIONS: Mapping[str, Check] = {
-    "request_range": _range,
-    "request_put": _put,
-    "request_delete_range": _delete_range,
-    "request_txn": _txn,
+KEY_CHECKS: Mapping[type[Message], Callable[[KeyRights, Any], bool]] = {
+    rpc_pb2.RangeRequest: _range,
+    rpc_pb2.PutRequest: _put,
+    rpc_pb2.DeleteRangeRequest: _delete_range,
+    rpc_pb2.TxnRequest: _txn,
 }
+"""By request, whether the keys that it names may be read and changed as it does."""
 
 
 def _write(check: Check) -> Check:
@@ -87,6 +100,7 @@ CHECKS: Mapping[str, Check] = {
     methods.RESIGN.path: lambda grant, request: grant.changes(request.leader.key, b""),
     methods.LEADER.path: lambda grant, request: grant.reads(*candidates_of(request.name)),
     methods.OBSERVE.path: lambda grant, request: grant.reads(*candidates_of(request.name)),
+    methods.AUTHENTICATE.path: _anything,
     # About the replica, not about keys.
     methods.STATUS.path: _anything,
     methods.ALARM.path: lambda _grant, request: request.action == rpc_pb2.AlarmRequest.GET,

@@ -29,11 +29,9 @@ from rstore_api.errors import (
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
+from rstore_replica.api.auth.credentials import FORWARDED_KEY
 from rstore_replica.api.routing.route import ForwardTo
 from rstore_replica.tls import CertificateStore
-
-FORWARDED_KEY = "rstore-forwarded-by"
-"""Metadata of a request that was handed on: the name of the replica that did. Such a request goes no further."""
 
 CLIENT_KEY = "rstore-forwarded-for"
 """Metadata of such a request: the address of the client, see ``CallInfo.client``."""
@@ -79,15 +77,16 @@ class Forwarder:
         deadline: float,
         client: str = "",
         request_id: RequestId | None = None,
+        credentials: tuple[tuple[str, str], ...] = (),
     ) -> ResponseT:
         """Returns the answer of the region's leader. Raises a StoreError; NoPrimary when no replica could be reached.
 
-        ``client`` and ``request_id`` go with the request.
+        ``client``, ``request_id`` and ``credentials`` go with the request.
         """
         if self._in_flight >= MAX_IN_FLIGHT:
             raise TooManyRequests
         self._in_flight += 1
-        metadata = (*self._metadata, (CLIENT_KEY, client))
+        metadata = (*self._metadata, (CLIENT_KEY, client), *credentials)
         if request_id is not None:
             metadata = (*metadata, (REQUEST_ID_KEY, format_request_id(request_id)))
         try:

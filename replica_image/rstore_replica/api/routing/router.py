@@ -23,6 +23,8 @@ from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.access.grants import FULL, Grant
+from rstore_replica.api.auth.credentials import NOBODY, Credentials
+from rstore_replica.api.auth.guard import Guard
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.forward import Forwarder
 from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide, is_served_here
@@ -47,6 +49,8 @@ class CallInfo(msgspec.Struct, frozen=True):
     """What its caller may do. A replica that hands a request on has asked, and may do everything."""
     request_id: RequestId | None = None
     """The name of a write that its client may send again."""
+    credentials: Credentials = NOBODY
+    """By what its user is known while auth is on."""
 
 
 class Router:
@@ -63,8 +67,11 @@ class Router:
         forward: bool,
         rng: random.Random,
         patience_seconds: float = PATIENCE_SECONDS,
+        guard: Guard | None = None,
     ) -> None:
-        """``own_replicas`` are this region's by name; ``forward``: hand on to another region."""
+        """``own_replicas`` are this region's by name; ``forward``: hand on to another region. ``guard`` asks for
+        what is served here; None where nobody's access is restricted.
+        """
         self._machine = machine
         self._group = group
         self._forwarder = forwarder
@@ -73,6 +80,7 @@ class Router:
         self._forward = forward
         self._rng = rng
         self._patience_seconds = patience_seconds
+        self._guard = guard
         self._patient = 0
         self.stopping = False
 
@@ -92,9 +100,9 @@ class Router:
         attempt = 0
         while True:
             try:
-                if is_served_here(self._machine.state, self._group.role):
-                    return await local()
-                return await self._elsewhere(method, request(), local, call=call)
+                if self.serves_here:
+                    return await self._here(method, request, local, call=call)
+                return await self._elsewhere(method, request, local, call=call)
             except _WORTH_WAITING as error:
                 attempt += 1
                 pause = retry_delay_seconds(attempt, self._rng)
@@ -113,10 +121,28 @@ class Router:
             finally:
                 self._patient -= 1
 
+    @property
+    def serves_here(self) -> bool:
+        """Whether this replica is the primary's leader, as far as it knows."""
+        return is_served_here(self._machine.state, self._group.role)
+
+    async def _here(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: Callable[[], RequestT],
+        local: Callable[[], Awaitable[ResponseT]],
+        *,
+        call: CallInfo,
+    ) -> ResponseT:
+        guard = self._guard
+        if guard is not None and guard.is_needed:
+            await guard.admit(method.path, request, call.credentials, deadline=call.deadline)
+        return await local()
+
     async def _elsewhere(
         self,
         method: Method[RequestT, ResponseT],
-        request: RequestT,
+        request: Callable[[], RequestT],
         local: Callable[[], Awaitable[ResponseT]],
         *,
         call: CallInfo,
@@ -131,10 +157,16 @@ class Router:
         )
         match decision:
             case Local():
-                return await local()
+                return await self._here(method, request, local, call=call)
             case ForwardTo():
                 return await self._forwarder.call(
-                    decision, method, request, deadline=call.deadline, client=call.client, request_id=call.request_id
+                    decision,
+                    method,
+                    request(),
+                    deadline=call.deadline,
+                    client=call.client,
+                    request_id=call.request_id,
+                    credentials=() if self._guard is None else self._guard.handed_on(call.credentials),
                 )
             case Refuse(error):
                 raise error

@@ -62,6 +62,13 @@ Shown = Callable[[], Awaitable[int | None]]
 CheckAttaching = Callable[[rstore_pb2.WriteRequest, CallInfo], Awaitable[None]]
 
 
+Standing = Callable[[], tuple[int, int] | None]
+
+
+def _any_standing() -> None:
+    """Where nobody's access is restricted."""
+
+
 async def _everything_attaches(_request: rstore_pb2.WriteRequest, _call: CallInfo) -> None:
     """Where nobody's access is restricted."""
 
@@ -88,10 +95,13 @@ class KvService:
         tenure_held: Callable[[int], bool] = lambda _epoch: True,
         read_point: ReadPoint | None = None,
         check_attaching: CheckAttaching = _everything_attaches,
+        standing: Standing = _any_standing,
     ) -> None:
         """``tenure_held`` says whether something read in an epoch may be answered as the newest at this moment, and
         ``read_point`` which revision is the newest that may be shown; see ``Acknowledging.read_point``.
-        ``check_attaching`` raises PermissionDenied for a write whose keys may not be attached to the leases it names.
+        ``standing`` returns the epoch and term in which alone a write that was admitted may go into the log, None for
+        any. ``check_attaching`` raises PermissionDenied for a write whose keys may not be attached to the leases it
+        names.
         """
         self._calls = calls
         self._router = router
@@ -103,6 +113,7 @@ class KvService:
         self._tenure_held = tenure_held
         self._read_point = read_point
         self._check_attaching = check_attaching
+        self._standing = standing
         self.scans = Scans()
         """Long reads of all services take turns here."""
 
@@ -140,7 +151,12 @@ class KvService:
         async def local(*, wide: bool) -> WriteResponseT:
             named = write if call.request_id is None else write.identified(call.request_id)
             response = await self._batcher.submit(
-                named.message, method.response, deadline=call.deadline, data=named.data, wide=wide
+                named.message,
+                method.response,
+                deadline=call.deadline,
+                data=named.data,
+                wide=wide,
+                only_in=self._standing(),
             )
             self._identity.fill(response.header, revision=response.header.revision)
             return response

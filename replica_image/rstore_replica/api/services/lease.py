@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import grpc
@@ -17,9 +17,12 @@ from rstore_api.proto import rpc_pb2
 from rstore_api.proto.rstore_pb2 import LeaseCheckpointsResponse, RenewLeasesRequest, RenewLeasesResponse, WriteRequest
 
 from rstore_replica.api.access.grants import FULL, Grant
+from rstore_replica.api.auth.credentials import SYSTEM
+from rstore_replica.api.auth.guard import Guard
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls, Context, info_of
 from rstore_replica.api.identity import Identity
+from rstore_replica.api.leases.attaching import leases_in
 from rstore_replica.api.leases.keeper import LeaseKeeper, Role, Submit
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.mvcc.machine import Machine
@@ -48,6 +51,7 @@ class LeaseService:
         machine: Machine,
         identity: Identity,
         keeper: LeaseKeeper,
+        guard: Guard | None = None,
         max_leases: int = MAX_LEASES,
         read_point: ReadPoint | None = None,
     ) -> None:
@@ -59,6 +63,7 @@ class LeaseService:
         self._machine = machine
         self._identity = identity
         self._keeper = keeper
+        self._guard = guard
         self._max_leases = max_leases
         self._stopping = False
         self._streams: set[asyncio.Task[None]] = set()
@@ -169,6 +174,8 @@ class LeaseService:
             call = info_of(context)
             if not call.grant.writes:
                 raise PermissionDenied
+            if self._guard is not None and self._guard.state.enabled:
+                self._guard.check(LEASE_KEEP_ALIVE.path, None, call.credentials)
             if self._stopping:
                 raise ShuttingDown
             await self._serve_stream(requests, context, call)
@@ -211,7 +218,9 @@ class LeaseService:
             if not ids:
                 return
             deadline = asyncio.get_running_loop().time() + RENEW_SECONDS
-            renewed = await self.renew(RenewLeasesRequest(ids=ids), msgspec.structs.replace(call, deadline=deadline))
+            # Its user was asked for when the stream began: a token may have expired since.
+            asking = msgspec.structs.replace(call, deadline=deadline, credentials=SYSTEM)
+            renewed = await self.renew(RenewLeasesRequest(ids=ids), asking)
             for lease, seconds in zip(ids, renewed.seconds, strict=True):
                 response = rpc_pb2.LeaseKeepAliveResponse(ID=lease, TTL=seconds)
                 self._identity.fill(response.header, revision=self._machine.revision)
@@ -224,13 +233,15 @@ class LeaseService:
         change: it could delete them by not renewing the lease, and its key would be deleted with them.
         """
         if call.grant is not FULL:
-            await self.check_changing(set(_leases_in(request)), call)
+            kind = request.WhichOneof("request")
+            if kind in ("put", "txn"):
+                await self.check_changing(set(leases_in(getattr(request, kind))), call)
 
     async def check_changing(self, leases: Iterable[int], call: CallInfo) -> None:
         """Raises PermissionDenied unless the caller may change every key of the leases."""
         if call.grant is FULL:
             return
-        asking = msgspec.structs.replace(call, grant=FULL)
+        asking = msgspec.structs.replace(call, grant=FULL, credentials=SYSTEM)
         for lease in leases:
             response = await self.time_to_live(rpc_pb2.LeaseTimeToLiveRequest(ID=lease, keys=True), asking)
             if not _changes_all(call.grant, response.keys):
@@ -262,22 +273,6 @@ def submit_with(batcher: Batcher, machine: Machine) -> Submit:
 
 def _changes_all(grant: Grant, keys: Iterable[bytes]) -> bool:
     return all(grant.changes(key, b"") for key in keys)
-
-
-def _leases_in(request: WriteRequest) -> Iterator[int]:
-    """Returns the leases to which the request may attach keys, on any path."""
-    if request.HasField("put"):
-        yield from _leases_of([rpc_pb2.RequestOp(request_put=request.put)])
-    elif request.HasField("txn"):
-        yield from _leases_of([rpc_pb2.RequestOp(request_txn=request.txn)])
-
-
-def _leases_of(operations: Iterable[rpc_pb2.RequestOp]) -> Iterator[int]:
-    for operation in operations:
-        if operation.request_put.lease:
-            yield operation.request_put.lease
-        elif operation.HasField("request_txn"):
-            yield from _leases_of((*operation.request_txn.success, *operation.request_txn.failure))
 
 
 async def _read(requests: AsyncIterator[rpc_pb2.LeaseKeepAliveRequest], arrived: asyncio.Queue[int | None]) -> None:

@@ -13,7 +13,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.mvcc.data.layout import key_range
-from rstore_replica.mvcc.data.rows import Row
+from rstore_replica.mvcc.data.rows import KEY, Row
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tails.file import DamagedTail, read_part
 from rstore_replica.replication.messages import leaving_message, quarantined_message
@@ -124,7 +124,7 @@ def _read_page(path: Path, request: pb.QuarantineReadRequest) -> pb.QuarantineRe
             break
         page.next_offset = part.next_offset
         for row in part.rows:
-            if not row.of_lease and row.key >= start and (end is None or row.key < end):
+            if row.kind == KEY and row.key >= start and (end is None or row.key < end):
                 page.rows.append(_row_message(row))
                 size += len(row.key) + len(row.value)
         if size >= PAGE_BYTES:

@@ -23,6 +23,7 @@ from rstore_api.logs import get_logger
 from rstore_api.proto import rpc_pb2
 
 from rstore_replica.api.access.grants import FULL
+from rstore_replica.api.auth.guard import Guard
 from rstore_replica.api.calls import Context, info_of
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.scans import Pace, Scans
@@ -49,12 +50,15 @@ T = TypeVar("T")
 class SnapshotService:
     """Serves snapshots; closed by closing the scans that it was given."""
 
-    def __init__(self, *, machine: Machine, identity: Identity, pump: Pump, scans: Scans) -> None:
+    def __init__(
+        self, *, machine: Machine, identity: Identity, pump: Pump, scans: Scans, guard: Guard | None = None
+    ) -> None:
         """``pump`` knows which revision may be shown."""
         self._machine = machine
         self._identity = identity
         self._pump = pump
         self._scans = scans
+        self._guard = guard
         self._turns = Turns(places=MAX_SNAPSHOTS, places_per_client=1, max_waiting=MAX_WAITING)
 
     def add_to_server(self, server: Any) -> None:
@@ -72,6 +76,8 @@ class SnapshotService:
             call = info_of(context)
             if call.grant is not FULL:
                 raise PermissionDenied
+            if self._guard is not None and self._guard.state.enabled:
+                self._guard.check(methods.SNAPSHOT.path, None, call.credentials)
             async with self._turns.turn(call.client):
                 await self._send(call.client, context)
         except StoreError as error:

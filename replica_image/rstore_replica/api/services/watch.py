@@ -35,13 +35,13 @@ TICK_SECONDS = 0.5
 _NO_HEADER = (-1, b"")
 REQUIRE_LEADER = ("hasleader", "true")
 
-Permitted = Callable[[Context, bytes, bytes], bool]
-"""Whether the caller may watch a key and range end."""
+Refusals = Callable[[Context], Callable[[bytes, bytes], str]]
+"""At the beginning of a stream, what returns why its caller may not watch a key and range end; "" where it may."""
 
 
-def everything_permitted(_context: Context, _key: bytes, _range_end: bytes) -> bool:
+def no_refusals(_context: Context) -> Callable[[bytes, bytes], str]:
     """Where nobody's access is restricted."""
-    return True
+    return lambda _key, _range_end: ""
 
 
 class WatchService:
@@ -54,7 +54,7 @@ class WatchService:
         group: Group,
         identity: Identity,
         fragment_bytes: int,
-        permitted: Permitted = everything_permitted,
+        refusals: Refusals = no_refusals,
         on_refusal: Callable[[str], object] = lambda _reason: None,
         progress_seconds: float = PROGRESS_SECONDS,
         no_leader_seconds: float = NO_LEADER_SECONDS,
@@ -66,7 +66,7 @@ class WatchService:
         self._group = group
         self._identity = identity
         self._fragment_bytes = fragment_bytes
-        self._permitted = permitted
+        self._refusals = refusals
         self._on_refusal = on_refusal
         self._progress_seconds = progress_seconds
         self._no_leader_seconds = no_leader_seconds
@@ -126,7 +126,7 @@ class WatchService:
             context,
             self._pump,
             header=self._encoded_header,
-            permitted=partial(self._permitted, context),
+            refusal_of=self._refusals(context),
             bounds=StreamBounds(
                 admit=partial(self._admit, context.peer(), own),
                 dismiss=partial(self._dismiss, context.peer(), own),

@@ -57,17 +57,17 @@ class WatchStream:
         pump: Pump,
         *,
         header: Callable[[int], bytes],
-        permitted: Callable[[bytes, bytes], bool],
+        refusal_of: Callable[[bytes, bytes], str],
         bounds: StreamBounds,
     ) -> None:
-        """``header`` returns an encoded header at a revision, ``permitted`` says whether the client may watch a key and
-        range end.
+        """``header`` returns an encoded header at a revision, ``refusal_of`` why the client may not watch a key
+        and range end, "" where it may.
         """
         self._context = context
         self._pump = pump
         self._hub = pump.hub
         self._header = header
-        self._permitted = permitted
+        self._refusal_of = refusal_of
         self._bounds = bounds
         self._watchers: dict[int, Watcher] = {}
         self._next_id = 0
@@ -124,8 +124,8 @@ class WatchStream:
         self._pump.begin(watcher, request.start_revision)
 
     def _refusal(self, request: rpc_pb2.WatchCreateRequest, span: Span) -> str:
-        if not self._permitted(request.key, request.range_end):
-            return "etcdserver: permission denied"
+        if refusal := self._refusal_of(request.key, request.range_end):
+            return refusal
         if span.end is not None and span.end <= span.start:
             return EMPTY_RANGE
         if request.watch_id in self._watchers and request.watch_id:

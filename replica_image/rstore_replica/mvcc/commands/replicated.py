@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import ImportStep, ReplicatedRows, SnapshotStep
 
 from rstore_replica.mvcc import state
 from rstore_replica.mvcc.commands.command import Command, Mutates, Place
+from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.data.leases import FEATURE_LEVEL
 from rstore_replica.mvcc.data.outcome import Outcome
-from rstore_replica.mvcc.data.rows import Frame, is_of_lease
 from rstore_replica.mvcc.data.writer import Writer
-from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tails import rules
 from rstore_replica.mvcc.tails.steps import staying
 from rstore_replica.mvcc.transfer import install, stream
@@ -34,7 +31,8 @@ def _rows(place: Place, command: ReplicatedRows) -> Outcome:
     install.abandon(place.store, place.transaction, position)
     compact_revision = max(position.compact_revision, min(batch.compact_revision, batch.last_revision))
     position = msgspec.structs.replace(position, revision=batch.last_revision, compact_revision=compact_revision)
-    return Outcome(position.revision, position, staying(_knowing_leases(accepted, frames), place.quarantine))
+    accepted = state.knowing(accepted, rows.required_level(frames))
+    return Outcome(position.revision, position, staying(accepted, place.quarantine))
 
 
 def _snapshot(place: Place, step: SnapshotStep) -> Outcome:
@@ -43,10 +41,6 @@ def _snapshot(place: Place, step: SnapshotStep) -> Outcome:
 
 def _import(place: Place, step: ImportStep) -> Outcome:
     return install.import_step(place.store, place.transaction, place.position, place.region, step, place.index)
-
-
-def _knowing_leases(region: RegionState, frames: Sequence[Frame]) -> RegionState:
-    return state.knowing(region, FEATURE_LEVEL) if any(is_of_lease(frame[3]) for frame in frames) else region
 
 
 _BOTH = Mutates.DATA | Mutates.REGION

@@ -10,16 +10,16 @@ from rstore_api.proto.rstore_pb2 import Compaction, WriteBatch
 
 from rstore_replica.mvcc import state
 from rstore_replica.mvcc.commands.command import Command, Mutates, Place
-from rstore_replica.mvcc.data import compaction
-from rstore_replica.mvcc.data.leases import FEATURE_LEVEL
+from rstore_replica.mvcc.data import auth, compaction, leases
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.txn import execute_all
+from rstore_replica.mvcc.requests.validate import AUTH_KINDS, LEASE_KINDS
 from rstore_replica.mvcc.tails import rules
 
 
-def _write(place: Place, batch: WriteBatch, *, may_lease: bool = False) -> Outcome:
+def _write(place: Place, batch: WriteBatch, *, allowed: frozenset[str] = frozenset()) -> Outcome:
     position, region = place.position, place.region
     refusal = state.refusal_of_writes(region, batch.epoch)
     if refusal is not None:
@@ -27,7 +27,7 @@ def _write(place: Place, batch: WriteBatch, *, may_lease: bool = False) -> Outco
     limits = batch.limits if batch.HasField("limits") else place.default_limits
     writer = Writer(place.store, place.transaction, position.revision, region.region)
     memory = RequestMemory(place.store, place.transaction, place.index)
-    answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory, may_lease=may_lease)
+    answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory, allowed=allowed)
     writer.flush()
     position = msgspec.structs.replace(position, revision=writer.revision)
     return Outcome(answers, position, region, leases=writer.lease_changes)
@@ -48,9 +48,16 @@ COMMANDS = (
     Command(
         "lease_write",
         Mutates.DATA,
-        partial(_write, may_lease=True),
+        partial(_write, allowed=LEASE_KINDS),
         lambda batch: f"{len(batch.requests)} requests about leases in epoch {batch.epoch}",
-        level=FEATURE_LEVEL,
+        level=leases.FEATURE_LEVEL,
+    ),
+    Command(
+        "auth_write",
+        Mutates.DATA,
+        partial(_write, allowed=AUTH_KINDS),
+        lambda batch: f"{len(batch.requests)} changes of users and roles in epoch {batch.epoch}",
+        level=auth.FEATURE_LEVEL,
     ),
     Command("compaction", Mutates.DATA, _compact, lambda command: f"a compaction to revision {command.revision}"),
 )

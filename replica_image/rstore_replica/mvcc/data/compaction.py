@@ -45,7 +45,7 @@ def sweep(store: Store, transaction: Transaction, position: Position, limit: int
     visited = 0
     swept = (position.swept_revision, position.swept_sub)
     done = True
-    passed: dict[bool, list[tuple[bytes, bytes, bool]]] = {False: [], True: []}  # by whether it is of a lease
+    passed: dict[int, list[tuple[bytes, bytes, bool]]] = {kind: [] for kind in rows.LEVELS}
     with transaction.cursor(store.rows) as cursor:
         positioned = cursor.set_range(layout.ROW_KEY.pack(swept[0], swept[1]))
         for row_key, body in cursor.iternext(keys=True, values=True) if positioned else ():
@@ -59,9 +59,9 @@ def sweep(store: Store, transaction: Transaction, position: Position, limit: int
             visited += 1
             row = rows.unpack(revision, sub, body)
             entry = layout.pack_entry(revision, sub, row.create_revision, row.version)
-            passed[row.of_lease].append((row.key, entry, row.deletion and revision < position.compact_revision))
-    for of_lease, entries in passed.items():
-        index = store.index_of(of_lease=of_lease)
+            passed[row.kind].append((row.key, entry, row.deletion and revision < position.compact_revision))
+    for kind, entries in passed.items():
+        index = store.index_of(kind)
         with transaction.cursor(index) as cursor:
             for key, entry, itself in entries:
                 _forget(store, transaction, index, cursor, key, entry, itself=itself)

@@ -17,6 +17,7 @@ TABLES = (
     (layout.LEASES, True),
     (layout.ATTACHED, False),
     (layout.LEASE_KEYS, True),
+    (layout.AUTH, True),
 )
 """What a generation consists of; the order is that of ``Store.tables``."""
 

@@ -18,6 +18,8 @@ The databases in one environment:
     id of a lease → entries as in ``index``.
 ``attached`` and ``lease_keys``
     key → the lease to which it is attached at present, and lease → its keys. Made of the rows (``leases.py``).
+``auth``
+    name of a user or role (``auth.py``) → entries as in ``index``.
 
 All but ``meta`` and ``requests`` are there three times (``generations.py``): the data, a snapshot that is being
 received, and what is being removed.
@@ -35,6 +37,7 @@ INDEX = b"index"
 LEASES = b"leases"
 ATTACHED = b"attached"
 LEASE_KEYS = b"lease_keys"
+AUTH = b"auth"
 META = b"meta"
 REQUESTS = b"requests"
 POSITION_KEY = b"position"

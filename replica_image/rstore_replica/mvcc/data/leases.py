@@ -15,7 +15,7 @@ import msgspec
 from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.data.store import Store, Transaction
 
-FEATURE_LEVEL = 2
+FEATURE_LEVEL = rows.LEVELS[rows.LEASE]
 """Of the first version that knows rows of leases."""
 PAGE_LEASES = 1000
 _ID = struct.Struct(">q")

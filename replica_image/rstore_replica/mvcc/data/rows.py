@@ -1,15 +1,15 @@
 """The packed form of rows, on disk and in the stream between regions.
 
-A **row** is the outcome of one change of one key, or of one lease: the request that made it is gone. All integers are
-big-endian.
+A **row** is the outcome of one change of one key, of one lease, or of one user or role: the request that made it is
+gone. All integers are big-endian.
 
 Body (the value under a row's key on disk), 28 bytes and the two byte strings::
 
-    version u8 = 1 | flags u8 (bit 0: deletion, bit 1: of a lease) | key length u16 | create revision u64
-    | version u64 | lease i64 | key | value (the rest)
+    version u8 = 1 | flags u8 (bit 0: deletion, bit 1: of a lease, bit 2: of auth) | key length u16
+    | create revision u64 | version u64 | lease i64 | key | value (the rest)
 
 A deletion has create revision, version and lease 0 and no value. In a row of a lease the key is its id and the value
-what ``leases.py`` says.
+what ``leases.py`` says; what both are in a row of auth says ``auth.py``.
 
 Batch (the ``rows`` of a StreamBatch), 9 bytes and the frames::
 
@@ -22,7 +22,7 @@ Decoding checks every length and the checksum, and raises :class:`DamagedRows`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import google_crc32c
 import msgspec
@@ -30,7 +30,11 @@ from rstore_api.domain.limits import MAX_KEY_BYTES
 
 FORMAT_VERSION = 1
 FLAG_DELETION = 1
-FLAG_LEASE = 2
+KEY, LEASE, AUTH = 0, 2, 4
+"""What a row is of: the bits of the flags that say so."""
+KIND_BITS = LEASE | AUTH
+LEVELS: Mapping[int, int] = {KEY: 1, LEASE: 2, AUTH: 3}
+"""The feature level of the first version that reads rows of each kind."""
 FLAGS_AT = 1
 """Where a body has its flags."""
 LEASE_ID_BYTES = 8
@@ -60,7 +64,7 @@ class DamagedRows(ValueError):  # noqa: N818
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One change of one key, or of a lease. ``version`` counts changes since the key's creation."""
+    """One change of one key, or of what ``kind`` says. ``version`` counts changes since the key's creation."""
 
     revision: int
     sub: int
@@ -70,12 +74,12 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     version: int = 0
     lease: int = 0
     deletion: bool = False
-    of_lease: bool = False
+    kind: int = KEY
 
 
-def is_of_lease(body: bytes) -> bool:
-    """Returns whether a body is of a lease, and not of a key."""
-    return body[FLAGS_AT] & FLAG_LEASE != 0
+def kind_of(body: bytes) -> int:
+    """Returns what a body is of: KEY, LEASE or AUTH."""
+    return body[FLAGS_AT] & KIND_BITS
 
 
 def attached_lease(body: bytes) -> int:
@@ -104,20 +108,22 @@ def unpack(revision: int, sub: int, body: bytes) -> Row:
     if not 0 < key_bytes <= MAX_KEY_BYTES or len(body) < end_of_key:
         raise DamagedRows(f"row {revision}.{sub}: a key of {key_bytes} bytes in a body of {len(body)}")
     key = body[BODY_HEADER_BYTES:end_of_key]
-    of_lease = flags & FLAG_LEASE != 0
-    if flags & ~FLAG_LEASE == FLAG_DELETION:
+    kind = flags & KIND_BITS
+    if kind not in LEVELS:
+        raise DamagedRows(f"row {revision}.{sub}: flags {flags}")
+    if flags & ~KIND_BITS == FLAG_DELETION:
         if len(body) != end_of_key or create_revision or version or lease:
             raise DamagedRows(f"row {revision}.{sub}: a deletion that carries data")
-        if of_lease and key_bytes != LEASE_ID_BYTES:
+        if kind == LEASE and key_bytes != LEASE_ID_BYTES:
             raise DamagedRows(f"row {revision}.{sub}: {key_bytes} bytes are no id of a lease")
-        return Row(revision, sub, key, deletion=True, of_lease=of_lease)
-    if of_lease and (key_bytes, len(body) - end_of_key, lease) != (LEASE_ID_BYTES, LEASE_VALUE_BYTES, 0):
+        return Row(revision, sub, key, deletion=True, kind=kind)
+    if kind == LEASE and (key_bytes, len(body) - end_of_key, lease) != (LEASE_ID_BYTES, LEASE_VALUE_BYTES, 0):
         raise DamagedRows(f"row {revision}.{sub}: {len(body)} bytes are no lease")
-    if flags & ~FLAG_LEASE or version == 0 or not 0 < create_revision <= revision:
+    if flags & ~KIND_BITS or (kind == AUTH and lease) or version == 0 or not 0 < create_revision <= revision:
         raise DamagedRows(
             f"row {revision}.{sub}: flags {flags}, version {version}, created at revision {create_revision}"
         )
-    return Row(revision, sub, key, body[end_of_key:], create_revision, version, lease, of_lease=of_lease)
+    return Row(revision, sub, key, body[end_of_key:], create_revision, version, lease, kind=kind)
 
 
 def pack(row: Row) -> bytes:
@@ -126,12 +132,12 @@ def pack(row: Row) -> bytes:
         body = pack_deletion(row.key)
     else:
         body = pack_body(row.key, row.value, row.create_revision, row.version, row.lease)
-    return of_lease(body) if row.of_lease else body
+    return of_kind(body, row.kind) if row.kind else body
 
 
-def of_lease(body: bytes) -> bytes:
-    """Returns the body as one of a lease."""
-    return bytes((body[0], body[FLAGS_AT] | FLAG_LEASE)) + body[FLAGS_AT + 1 :]
+def of_kind(body: bytes, kind: int) -> bytes:
+    """Returns the body of a key as one of another kind."""
+    return bytes((body[0], body[FLAGS_AT] | kind)) + body[FLAGS_AT + 1 :]
 
 
 def pack_frame(revision: int, sub: int, body: bytes) -> bytes:
@@ -188,10 +194,10 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
             if flags & FLAG_DELETION:
                 is_sound = after == after_key and not (created or version or lease)
             else:
-                is_sound = version != 0 and 0 < created <= revision and after == after_key + LEASE_VALUE_BYTES
-                is_sound = is_sound and not lease
-            is_sound = is_sound and flags <= FLAG_DELETION | FLAG_LEASE
-            is_sound = is_sound and (flags == FLAG_DELETION or key_bytes == LEASE_ID_BYTES)
+                is_sound = version != 0 and 0 < created <= revision and after_key <= after
+                is_sound = is_sound and not lease and (flags != LEASE or after == after_key + LEASE_VALUE_BYTES)
+            kind = flags & ~FLAG_DELETION
+            is_sound = is_sound and kind in LEVELS and (kind != LEASE or key_bytes == LEASE_ID_BYTES)
         else:
             is_sound = version != 0 and 0 < created <= revision and after_key <= after
         if not is_sound or after > end or form != FORMAT_VERSION or not 0 < key_bytes <= MAX_KEY_BYTES:
@@ -209,6 +215,11 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
     if len(result) != count:
         raise DamagedRows(f"the header says {count} rows, there are {len(result)}")
     return result
+
+
+def required_level(frames: Iterable[Frame]) -> int:
+    """Returns the feature level of the first version that reads all of the rows."""
+    return max((LEVELS[frame[3][FLAGS_AT] & KIND_BITS] for frame in frames), default=1)
 
 
 def _damage(payload: bytes, offset: int, rows_before: int) -> DamagedRows:

@@ -20,7 +20,7 @@ import msgspec
 from rstore_api.domain.epochs import BASE_REVISION
 
 from rstore_replica.disk_full import NO_ROOM
-from rstore_replica.mvcc.data import generations, layout
+from rstore_replica.mvcc.data import generations, layout, rows
 from rstore_replica.mvcc.state import RegionState, decode, encode
 
 INITIAL_MAP_BYTES = 1 << 30
@@ -142,6 +142,7 @@ class Store:
         self.leases: Database
         self.attached: Database
         self.lease_keys: Database
+        self.auth: Database
         self._views: list[Store] = []
         for tables in places:
             view = copy.copy(self)
@@ -151,11 +152,12 @@ class Store:
 
     def _show(self, tables: tuple[Database, ...]) -> None:
         self.tables = tables
-        self.rows, self.index, self.leases, self.attached, self.lease_keys = tables
+        self.rows, self.index, self.leases, self.attached, self.lease_keys, self.auth = tables
+        self._indexes = {rows.KEY: self.index, rows.LEASE: self.leases, rows.AUTH: self.auth}
 
-    def index_of(self, *, of_lease: bool) -> Database:
-        """Returns the index in which a row has its entry."""
-        return self.leases if of_lease else self.index
+    def index_of(self, kind: int) -> Database:
+        """Returns the index in which rows of this kind have their entries."""
+        return self._indexes[kind]
 
     def at_generation(self, generation: int) -> Store:
         """Returns the same environment, seen at a generation: what its position names, or one that is being filled."""

@@ -26,10 +26,10 @@ def undo(store: Store, transaction: Transaction, revision: int, max_rows: int) -
             max_rows -= 1
             row = rows.unpack(row_revision, sub, cursor.value())
             entry = layout.pack_entry(row_revision, sub, row.create_revision, row.version)
-            if not transaction.delete(row.key, entry, db=store.index_of(of_lease=row.of_lease)):
+            if not transaction.delete(row.key, entry, db=store.index_of(row.kind)):
                 raise rows.DamagedRows(f"row {row_revision}.{sub} is not in the index")
             cursor.delete()
-            if has_leases and not row.of_lease:
+            if has_leases and row.kind == rows.KEY:
                 attachments.follow(transaction.get(row.key, db=store.index), row.key)
             more = cursor.last()
     return True

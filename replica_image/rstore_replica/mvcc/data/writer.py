@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from rstore_replica.mvcc.data import leases, rows
+from rstore_replica.mvcc.data.auth import AuthRecords
 from rstore_replica.mvcc.data.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
 from rstore_replica.mvcc.data.leases import Attachments, Lease
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.rows import (
     BODY_HEADER,
     FLAG_DELETION,
-    FLAG_LEASE,
     FLAGS_AT,
     FORMAT_VERSION,
+    KIND_BITS,
     LEASE_FIELD,
     NO_LEASE,
     Frame,
@@ -39,7 +40,7 @@ class Writer(Reader):
         self._index: list[tuple[bytes, bytes]] = []
         self._newest: dict[bytes, bytes] = {}
         self._attachments = Attachments(store, transaction)
-        self._lease_index: list[tuple[bytes, bytes]] = []
+        self._other_index: dict[int, list[tuple[bytes, bytes]]] = {rows.LEASE: [], rows.AUTH: []}
         self.lease_changes: dict[int, Lease | None] = {}
         """Leases that were granted, and None for one that is gone."""
         self._get: Callable[[bytes], bytes | None] = partial(transaction.get, db=store.index)
@@ -131,31 +132,51 @@ class Writer(Reader):
 
     def put_lease(self, lease: Lease) -> None:
         """Grants a lease, or changes what is kept of it."""
-        self.flush()
-        revision = self.revision + 1
-        previous = self.transaction.get(lease.key, db=self.store.leases)
-        if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
-            create_revision, version = revision, 1
-        else:
-            _, _, create_revision, version = _unpack_entry(previous)
-            version += 1
-        body = rows.of_lease(rows.pack_body(lease.key, lease.value, create_revision, version, 0))
-        self._add_lease_row(lease.key, body, create_revision, version)
-        if version == 1:
+        if self._put_other(rows.LEASE, lease.key, lease.value) == 1:
             self.lease_changes[lease.id] = lease
 
     def revoke_lease(self, lease: int) -> list[bytes]:
         """Deletes a lease that there is, and its keys, which are returned."""
         keys = leases.keys_of(self.store, self.transaction, lease)
         self.delete_all(keys)
-        key = leases.pack_id(lease)
-        self._add_lease_row(key, rows.of_lease(rows.pack_deletion(key)), 0, 0)
+        self._delete_other(rows.LEASE, leases.pack_id(lease))
         self.lease_changes[lease] = None
         return keys
 
-    def _add_lease_row(self, key: bytes, body: bytes, create_revision: int, version: int) -> None:
+    def auth(self) -> AuthRecords:
+        """Returns the users and roles that there are."""
+        self.flush()
+        return AuthRecords(self.store, self.transaction)
+
+    def put_auth(self, key: bytes, value: bytes) -> None:
+        """Writes the switch, a user or a role."""
+        self._put_other(rows.AUTH, key, value)
+
+    def delete_auth(self, key: bytes) -> None:
+        """Deletes a user or role that there is."""
+        self._delete_other(rows.AUTH, key)
+
+    def _put_other(self, kind: int, key: bytes, value: bytes) -> int:
+        """Returns the version: 1 for what there was not."""
+        self.flush()
+        revision = self.revision + 1
+        previous = self.transaction.get(key, db=self.store.index_of(kind))
+        if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
+            create_revision, version = revision, 1
+        else:
+            _, _, create_revision, version = _unpack_entry(previous)
+            version += 1
+        body = rows.of_kind(rows.pack_body(key, value, create_revision, version, 0), kind)
+        self._add_other(kind, key, body, create_revision, version)
+        return version
+
+    def _delete_other(self, kind: int, key: bytes) -> None:
+        self._add_other(kind, key, rows.of_kind(rows.pack_deletion(key), kind), 0, 0)
+
+    def _add_other(self, kind: int, key: bytes, body: bytes, create_revision: int, version: int) -> None:
         revision, sub = self.revision + 1, self.sub
-        self._lease_index.append((key, _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)))
+        entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
+        self._other_index[kind].append((key, entry))
         self._rows.append((_pack_row_key(revision, sub), body))
         self.sub = sub + 1
 
@@ -165,8 +186,8 @@ class Writer(Reader):
         index: list[tuple[bytes, bytes]] = []
         for revision, sub, _, body, key, create_revision, version in frames:
             entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
-            if body[FLAGS_AT] & FLAG_LEASE:
-                self._lease_index.append((key, entry))
+            if kind := body[FLAGS_AT] & KIND_BITS:
+                self._other_index[kind].append((key, entry))
                 continue
             index.append((key, entry))
             if self._attachments.any or body[LEASE_FIELD] != NO_LEASE:
@@ -187,10 +208,11 @@ class Writer(Reader):
             cursor.putmulti(found, append=True)
         with self.transaction.cursor(self.store.index) as cursor:
             cursor.putmulti(index, dupdata=True)
-        if self._lease_index:
-            with self.transaction.cursor(self.store.leases) as cursor:
-                cursor.putmulti(self._lease_index, dupdata=True)
-            self._lease_index.clear()
+        for kind, entries in self._other_index.items():
+            if entries:
+                with self.transaction.cursor(self.store.index_of(kind)) as cursor:
+                    cursor.putmulti(entries, dupdata=True)
+                entries.clear()
 
     def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
         """As in :class:`Reader`."""

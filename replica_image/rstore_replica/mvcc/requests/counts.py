@@ -139,7 +139,7 @@ def _change(
                     return change
                 _, flags, key_bytes, _, version, _ = rows.BODY_HEADER.unpack_from(body)
                 max_rows -= 1 + len(body) // LARGE_ROW_BYTES
-                if version > 1 or flags & rows.FLAG_LEASE:
+                if version > 1 or flags & rows.KIND_BITS:
                     continue
                 key = body[rows.BODY_HEADER_BYTES : rows.BODY_HEADER_BYTES + key_bytes]
                 if start <= key and (end is None or key < end):

@@ -29,7 +29,7 @@ from rstore_api.proto.rpc_pb2 import (
     PutResponse,
     TxnResponse,
 )
-from rstore_api.proto.rstore_pb2 import LeaseCheckpointsResponse, RequestId
+from rstore_api.proto.rstore_pb2 import AuthChanged, LeaseCheckpointsResponse, RequestId
 
 from rstore_replica.mvcc.data.store import Store, Transaction
 
@@ -40,6 +40,7 @@ WriteResponse = (
     | LeaseGrantResponse
     | LeaseRevokeResponse
     | LeaseCheckpointsResponse
+    | AuthChanged
 )
 
 CLIENT_BYTES = 16
@@ -50,6 +51,7 @@ _KINDS: tuple[type[WriteResponse], ...] = (
     LeaseGrantResponse,
     LeaseRevokeResponse,
     LeaseCheckpointsResponse,
+    AuthChanged,
 )
 """Their places are in the data: others are added at the end."""
 _TOO_LARGE = 255

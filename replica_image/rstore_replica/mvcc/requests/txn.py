@@ -25,17 +25,17 @@ from rstore_api.proto.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
-from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
+from rstore_api.proto.rstore_pb2 import AuthChanged, WriteLimits, WriteRequest
 
 from rstore_replica.mvcc.data.layout import key_range, unpack_entry
 from rstore_replica.mvcc.data.writer import Writer
-from rstore_replica.mvcc.requests import leases, validate
+from rstore_replica.mvcc.requests import auth, leases, validate
 from rstore_replica.mvcc.requests.budget import Budget, Found
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.ordering import must_see_all
 from rstore_replica.mvcc.requests.range import check_exists, check_revision, read_range
 
-WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse | leases.LeaseResponse
+WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse | leases.LeaseResponse | AuthChanged
 
 
 def execute_all(
@@ -45,12 +45,12 @@ def execute_all(
     compact_revision: int,
     memory: RequestMemory,
     *,
-    may_lease: bool = False,
+    allowed: frozenset[str] = frozenset(),
 ) -> list[WriteResponse | StoreError]:
     """Executes requests in order, each as (at most) one revision. One that is refused changes nothing.
 
-    One that came before is answered as it was then. Without ``may_lease`` requests about leases are refused, as by
-    versions that do not know them.
+    One that came before is answered as it was then. ``allowed`` are the kinds of requests, of those that are not of
+    feature level 1, that are carried out; others are refused, as by versions that do not know them.
     """
     answers: list[WriteResponse | StoreError] = []
     max_txn_ops, no_space = limits.max_txn_ops, limits.no_space
@@ -65,8 +65,9 @@ def execute_all(
                 validate.check_write(request, max_txn_ops)
                 raise NoSpace
             answer: WriteResponse
-            if may_lease and request.WhichOneof("request") in validate.LEASE_KINDS:
-                answer = leases.execute(writer, request)
+            kind = request.WhichOneof("request") if allowed else None
+            if kind in allowed:
+                answer = auth.execute(writer, request.auth) if kind == "auth" else leases.execute(writer, request)
             else:
                 answer = _execute(writer, request, limits, compact_revision)
         except StoreError as error:

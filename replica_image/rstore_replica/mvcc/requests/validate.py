@@ -36,6 +36,9 @@ Interval = tuple[bytes, bytes | None]
 
 LEASE_KINDS = frozenset({"lease_grant", "lease_revoke", "lease_checkpoints"})
 """Of write requests, those that an entry of feature level 1 may not hold."""
+AUTH_KINDS = frozenset({"auth"})
+"""Of write requests, those that only an entry about users and roles may hold."""
+_GROWING_AUTH = frozenset({"user_add", "role_add", "user_grant_role", "role_grant_permission"})
 MAX_CHECKPOINTS = 1000
 """Leases of one request, as in etcd."""
 _SORT_ORDERS = frozenset(RangeRequest.SortOrder.values())
@@ -132,12 +135,16 @@ def check_write(request: WriteRequest, max_txn_ops: int) -> bool:
     if kind in LEASE_KINDS:
         check_lease(request)
         return False
+    if kind in AUTH_KINDS:
+        return False
     raise InvalidRequest("a write request without a request")
 
 
 def adds_data(request: WriteRequest) -> bool:
     """Returns whether the request may put something, on either path; such requests are refused when space is short."""
     kind = request.WhichOneof("request")
+    if kind == "auth":
+        return request.auth.WhichOneof("change") in _GROWING_AUTH
     return kind in ("put", "lease_grant") or (kind == "txn" and _txn_puts(request.txn))
 
 
@@ -146,7 +153,7 @@ def is_wide(request: WriteRequest) -> bool:
     kind = request.WhichOneof("request")
     if kind == "delete_range":
         return bool(request.delete_range.range_end)
-    if kind == "lease_revoke":
+    if kind in ("lease_revoke", "auth"):
         return True
     return kind == "txn" and _txn_is_wide(request.txn)
 

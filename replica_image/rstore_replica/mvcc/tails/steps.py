@@ -145,7 +145,7 @@ class Leave:
         if row.deletion:
             return True
         entry = layout.pack_entry(revision, sub, row.create_revision, row.version)
-        with self._transaction.cursor(self._store.index_of(of_lease=row.of_lease)) as cursor:
+        with self._transaction.cursor(self._store.index_of(row.kind)) as cursor:
             return not cursor.set_range_dup(row.key, layout.newest_at(compacted)) or cursor.value() != entry
 
     def _written(self, leaving: Leaving, frames: list[bytes], revision: int, sub: int) -> Leaving:

@@ -52,7 +52,7 @@ def read_part(reader: Reader, start: tuple[int, int], revision: int, compact_rev
             if count == PART_ROWS or size >= PART_BYTES:
                 return ExportPart(items, (at, sub))
             count += 1
-            if rows.is_of_lease(body):
+            if rows.kind_of(body) != rows.KEY:
                 continue
             row = rows.unpack(at, sub, body)
             if at <= compact_revision and _is_compacted(reader, row, compact_revision):

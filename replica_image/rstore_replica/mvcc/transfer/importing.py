@@ -10,7 +10,7 @@ from rstore_api.proto.rstore_pb2 import ImportRequest, ImportStep, SnapshotChunk
 from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.data.leases import Lease
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.transfer.snapshot import LEASES_FROM
+from rstore_replica.mvcc.transfer.snapshot import PLACES
 
 
 def step_of(request: ImportRequest, region: RegionState) -> ImportStep:
@@ -35,9 +35,9 @@ def step_of(request: ImportRequest, region: RegionState) -> ImportStep:
         if not granted.id or granted.ttl_seconds < 1:
             raise InvalidRequest(f"lease {granted.id:016x} of {granted.ttl_seconds} s cannot be")
         lease = Lease(granted.id, granted.ttl_seconds)
-        body = rows.of_lease(rows.pack_body(lease.key, lease.value, request.revision, 1, 0))
+        body = rows.of_kind(rows.pack_body(lease.key, lease.value, request.revision, 1, 0), rows.LEASE)
         frames.append(rows.pack_frame(request.revision, granted.sub, body))
-        last_key = LEASES_FROM + lease.key
+        last_key = PLACES[rows.LEASE] + lease.key
     chunk = SnapshotChunk(
         store_id=region.store_id,
         epoch=region.epoch,

@@ -11,11 +11,10 @@ import msgspec
 from rstore_api.errors import Gap, StoreError
 from rstore_api.proto.rstore_pb2 import ImportStep, SnapshotChunk, SnapshotStep
 
-from rstore_replica.mvcc.data import deleted_ranges, generations
+from rstore_replica.mvcc.data import deleted_ranges, generations, rows
 from rstore_replica.mvcc.data.layout import MASK32
-from rstore_replica.mvcc.data.leases import FEATURE_LEVEL, all_present
+from rstore_replica.mvcc.data.leases import all_present
 from rstore_replica.mvcc.data.outcome import Outcome
-from rstore_replica.mvcc.data.rows import is_of_lease
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.state import RegionState, accept_snapshot, knowing, refusal_of_import
@@ -76,9 +75,8 @@ def _take(
         position, staged = _begin(store, transaction, position, chunk)
     elif staged is None or not staged.is_of(chunk) or staged.last_key != chunk.after_key:
         return Outcome(Gap("the chunk does not follow what is staged"), position, region)
-    if any(is_of_lease(frame[3]) for frame in frames):
-        region = knowing(region, FEATURE_LEVEL)
-        accepted = knowing(accepted, FEATURE_LEVEL)
+    level = rows.required_level(frames)
+    region, accepted = knowing(region, level), knowing(accepted, level)
     of_staged = store.at_generation(staged.generation)
     snapshot.write_chunk(of_staged, transaction, frames)
     if not chunk.last:

@@ -1,6 +1,8 @@
-"""A snapshot for another region: keys and leases as they were at one revision, in chunks in order of the keys.
+"""A snapshot for another region: keys, leases, users and roles as they were at one revision, in chunks in order of the
+keys.
 
-Leases come after all keys: in this order their keys begin with more bytes than a key can have (``LEASES_FROM``).
+Leases come after all keys, and users and roles after all leases: in this order their keys begin with more bytes than a
+key can have (``PLACES``).
 
 Each chunk is read in a short transaction of its own: what was at a revision stays readable until compaction removes it
 (see ``holds.py``), so that a transfer, however long, holds no transaction open. What a chunk says depends on the store,
@@ -9,7 +11,7 @@ the history and the revision alone, and not on the replica that reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rstore_api.domain.limits import MAX_KEY_BYTES
@@ -21,7 +23,13 @@ from rstore_replica.mvcc.data.leases import Attachments
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Store, Transaction
 
-LEASES_FROM = b"\xff" * (MAX_KEY_BYTES + 1)
+_LEASES_FROM = b"\xff" * (MAX_KEY_BYTES + 1)
+PLACES: Mapping[int, bytes] = {
+    rows.KEY: b"",
+    rows.LEASE: _LEASES_FROM,
+    rows.AUTH: _LEASES_FROM + b"\xff" * (rows.LEASE_ID_BYTES + 1),
+}
+"""By kind, in order, what stands before the key of a row."""
 VISITED_PER_ROW = 4
 """Keys that are not there at the revision are passed over; a chunk ends after so many keys for each row it may have."""
 
@@ -64,13 +72,13 @@ def read_chunk(reader: Reader, revision: int, after_key: bytes, *, max_bytes: in
 
 
 def _entries_after(reader: Reader, after_key: bytes, bound: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields every key after ``after_key``, leases at last, with the newest entry behind ``bound``."""
-    store = reader.store
-    after_lease = after_key.startswith(LEASES_FROM)
-    for of_lease in (True,) if after_lease else (False, True):
-        after = b"" if of_lease and not after_lease else after_key.removeprefix(LEASES_FROM if of_lease else b"")
-        prefix = LEASES_FROM if of_lease else b""
-        with reader.transaction.cursor(store.index_of(of_lease=of_lease)) as cursor:
+    """Yields every key after ``after_key``, kind by kind, with the newest entry behind ``bound``."""
+    begun = max(kind for kind, prefix in PLACES.items() if after_key.startswith(prefix))
+    for kind, prefix in PLACES.items():
+        if kind < begun:
+            continue
+        after = after_key.removeprefix(prefix) if kind == begun else b""
+        with reader.transaction.cursor(reader.store.index_of(kind)) as cursor:
             positioned = cursor.set_range(after) if after else cursor.first()
             if positioned and cursor.key() == after:
                 positioned = cursor.next_nodup()
@@ -96,7 +104,7 @@ def check_chunk(chunk: SnapshotChunk) -> list[rows.Frame] | InvalidRequest:
         return InvalidRequest(f"the chunk says {chunk.row_count} rows, there are {len(frames)}")
     previous, newest = chunk.after_key, chunk.revision
     for revision, sub, _, body, key, _, version in frames:
-        place = LEASES_FROM + key if rows.is_of_lease(body) else key
+        place = PLACES[rows.kind_of(body)] + key
         if place <= previous or not version or revision > newest:
             return InvalidRequest(f"row {revision}.{sub} has no place in a snapshot of {chunk.revision}")
         previous = place
@@ -109,13 +117,13 @@ def write_chunk(store: Store, transaction: Transaction, frames: Sequence[rows.Fr
     """Stores the rows in the generation that ``store`` shows."""
     attachments = Attachments(store, transaction)
     rows_by_key = sorted([(row_key, body) for _, _, row_key, body, _, _, _ in frames])
-    entries: dict[bool, list[tuple[bytes, bytes]]] = {False: [], True: []}
+    entries: dict[int, list[tuple[bytes, bytes]]] = {kind: [] for kind in PLACES}
     for revision, sub, _, body, key, create_revision, version in frames:
-        entries[rows.is_of_lease(body)].append((key, layout.pack_entry(revision, sub, create_revision, version)))
+        entries[rows.kind_of(body)].append((key, layout.pack_entry(revision, sub, create_revision, version)))
         if (lease := rows.attached_lease(body)) != 0:
             attachments.move(key, lease)
     with transaction.cursor(store.rows) as cursor:
         cursor.putmulti(rows_by_key)
-    for of_lease, found in entries.items():
-        with transaction.cursor(store.index_of(of_lease=of_lease)) as cursor:
-            cursor.putmulti(found, dupdata=True)
+    for kind, of_kind in entries.items():
+        with transaction.cursor(store.index_of(kind)) as cursor:
+            cursor.putmulti(of_kind, dupdata=True)

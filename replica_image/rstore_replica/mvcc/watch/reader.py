@@ -83,7 +83,7 @@ def read_part(
                 break
             count += 1
             size += len(body)
-            if body[rows.FLAGS_AT] & rows.FLAG_LEASE:
+            if body[rows.FLAGS_AT] & rows.KIND_BITS:
                 continue
             interested, wants_previous = match(body[_KEY_AT : _KEY_AT + (body[2] << 8 | body[3])])
             if interested:

@@ -139,6 +139,13 @@ class _Methods:
         """The same once more."""
 
 
+def test_users_and_roles_are_for_clients_with_every_key_and_a_token_is_for_everybody() -> None:
+    served = _Methods()
+    rpc_pb2_grpc.add_AuthServicer_to_server(rpc_pb2_grpc.AuthServicer(), served)
+    assert len(served.paths) == 17
+    assert served.paths & set(CHECKS) == {methods.AUTHENTICATE.path}
+
+
 def test_every_method_of_the_client_port_has_a_rule_or_is_known_to_need_everything() -> None:
     served = _Methods()
     rpc_pb2_grpc.add_KVServicer_to_server(rpc_pb2_grpc.KVServicer(), served)

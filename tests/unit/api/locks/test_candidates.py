@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,6 +23,7 @@ from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto.rstore_pb2 import Compaction, WriteBatch, WriteRequest
 from rstore_api.proto.v3election_pb2 import CampaignRequest, LeaderRequest, LeaderResponse, ProclaimRequest
 from rstore_api.proto.v3lock_pb2 import LockRequest, UnlockRequest
+from rstore_replica.api.access.callers import CLIENT, Caller
 from rstore_replica.api.access.grants import FULL, Grant
 from rstore_replica.api.locks import candidates as candidates_module
 from rstore_replica.api.locks.candidates import Candidates
@@ -268,7 +268,7 @@ class Observer:
     """The stream of a client that observes an election."""
 
     def __init__(self, grant: Grant = FULL) -> None:
-        self.caller = SimpleNamespace(grant=grant, client="", may_hand_on=False, refusal="")
+        self.caller = Caller(frozenset({CLIENT}), grant=grant)
         self.values: list[bytes] = []
         self.aborted = ""
 

@@ -9,7 +9,8 @@ from rstore_api import methods
 from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
 from rstore_api.proto import rpc_pb2
-from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY, Forwarder
+from rstore_replica.api.auth.credentials import FORWARDED_KEY
+from rstore_replica.api.routing.forward import CLIENT_KEY, Forwarder
 from rstore_replica.api.routing.route import ForwardTo
 from unit.api.client_servers import ScriptedServer
 

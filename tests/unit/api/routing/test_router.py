@@ -8,7 +8,16 @@ import random
 import grpc
 import pytest
 from rstore_api import methods
-from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown, StoreError
+from rstore_api.errors import (
+    NoLeader,
+    NoPrimary,
+    NotLeader,
+    NotPrimary,
+    OutcomeUnknown,
+    PermissionDenied,
+    ShuttingDown,
+    StoreError,
+)
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.routing.route import ForwardTo
 from rstore_replica.api.routing.router import CallInfo, Router
@@ -29,16 +38,18 @@ class _Forwarder:
     def __init__(self, *outcomes) -> None:
         self.outcomes = list(outcomes)
         self.targets: list[ForwardTo] = []
+        self.credentials: tuple[tuple[str, str], ...] = ()
 
-    async def call(self, target, method, request, *, deadline: float, client="", request_id=None):
+    async def call(self, target, method, request, *, deadline: float, client="", request_id=None, credentials=()):
         self.targets.append(target)
+        self.credentials = credentials
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
 
-def _router(machine, group, forwarder, *, patience_seconds: float = 5.0, forward: bool = True) -> Router:
+def _router(machine, group, forwarder, *, patience_seconds: float = 5.0, forward: bool = True, guard=None) -> Router:
     return Router(
         machine=machine,
         group=group,
@@ -48,6 +59,7 @@ def _router(machine, group, forwarder, *, patience_seconds: float = 5.0, forward
         forward=forward,
         rng=random.Random(1),
         patience_seconds=patience_seconds,
+        guard=guard,
     )
 
 
@@ -133,3 +145,28 @@ async def test_a_region_that_does_not_forward_says_so_at_once() -> None:
     router = _router(_Machine(SECONDARY), FakeGroup(now=LEADER), _Forwarder(), forward=False)
     with pytest.raises(NotPrimary):
         await asyncio.wait_for(_serve(router, None), 0.2)
+
+
+class _Guard:
+    """Lets nobody do anything, and knows a token."""
+
+    is_needed = True
+
+    async def admit(self, path, request, credentials, *, deadline: float) -> None:
+        raise PermissionDenied
+
+    def handed_on(self, credentials):
+        return (("token", "t"),)
+
+
+async def test_who_carries_a_request_out_asks_what_its_user_may_do_and_who_hands_it_on_does_not() -> None:
+    async def local():
+        raise AssertionError
+
+    router = _router(_Machine(region_state()), FakeGroup(now=LEADER), _Forwarder(), guard=_Guard())
+    with pytest.raises(PermissionDenied):
+        await _serve(router, local)
+    forwarder = _Forwarder("done")
+    router = _router(_Machine(SECONDARY), FakeGroup(now=LEADER), forwarder, guard=_Guard())
+    assert await _serve(router, local) == "done"
+    assert forwarder.credentials == (("token", "t"),)

@@ -116,7 +116,9 @@ class Stream:
 
     def __init__(self, leases: list[int], grant: Grant = FULL) -> None:
         self.leases = leases
-        self.caller = SimpleNamespace(grant=grant, client="", may_hand_on=False, refusal="")
+        self.caller = SimpleNamespace(
+            kinds=frozenset({"client"}), grant=grant, client="", may_hand_on=False, refusal=""
+        )
         self.answers: list[rpc_pb2.LeaseKeepAliveResponse] = []
         self.aborted = ""
 

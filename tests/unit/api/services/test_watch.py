@@ -312,7 +312,10 @@ async def test_a_replica_that_stops_ends_all_streams(make: Any) -> None:
 
 
 async def test_who_may_not_watch_a_key_is_refused(make: Any) -> None:
-    world = make(permitted=lambda _context, key, _range_end: key.startswith(b"mine/"))
+    def refusal(key: bytes, _range_end: bytes) -> str:
+        return "" if key.startswith(b"mine/") else "etcdserver: permission denied"
+
+    world = make(refusals=lambda _context: refusal)
     stream = await world.open()
     stream.create(key=b"mine/k")
     stream.create(key=b"k")
