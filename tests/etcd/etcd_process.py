@@ -19,6 +19,8 @@ from integration.replicas.server_processes import free_loopback_address
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _ENDING_SECONDS = 10
+PIP = Path(sys.executable).parent
+"""Where pip installs etcd's own release, 3.5.1."""
 Version = tuple[int, ...]
 
 
@@ -28,7 +30,7 @@ def directory() -> Path:
     if chosen:
         return Path(chosen)
     unpacked = _REPOSITORY / "build" / "etcd" / "usr" / "bin"
-    return unpacked if (unpacked / "etcd").exists() else Path(sys.executable).parent
+    return unpacked if (unpacked / "etcd").exists() else PIP
 
 
 def is_installed() -> bool:
@@ -46,14 +48,17 @@ def version() -> Version:
 
 
 @contextmanager
-def running_member(scratch: Path, *flags: str) -> Iterator[str]:
-    """Runs an etcd of one member, without TLS, on a loopback address of its own, which is yielded (``host:port``)."""
+def running_member(scratch: Path, *flags: str, programs: Path | None = None) -> Iterator[str]:
+    """Runs an etcd of one member, without TLS, on a loopback address of its own, which is yielded (``host:port``).
+
+    ``programs`` names another directory than :func:`directory`.
+    """
     host = free_loopback_address()
     client, peer = f"http://{host}:2379", f"http://{host}:2380"
     with (scratch / "etcd.log").open("wb") as log:
         process = subprocess.Popen(
             [
-                directory() / "etcd",
+                (programs or directory()) / "etcd",
                 f"--data-dir={scratch / 'etcd'}",
                 "--unsafe-no-fsync",
                 f"--listen-client-urls={client}",

@@ -111,21 +111,24 @@ def plain(message: Any) -> Any:
 
 
 @contextmanager
-def running_etcd(directory: Path, *flags: str) -> Iterator[Server]:
+def running_etcd(directory: Path, *flags: str, programs: Path | None = None) -> Iterator[Server]:
     """An etcd of one member, without TLS, on an address of its own."""
-    with running_member(directory, *flags) as address, grpc.insecure_channel(address) as channel:
+    with running_member(directory, *flags, programs=programs) as address, grpc.insecure_channel(address) as channel:
         yield _ready(Server("etcd", channel, f"http://{address}"))
 
 
 @contextmanager
-def running_pair(directory: Path) -> Iterator[tuple[Server, Server]]:
+def running_pair(directory: Path, programs: Path | None = None) -> Iterator[tuple[Server, Server]]:
     """A fresh etcd and a fresh store: what is asked of both in the same order has the same revisions in both.
 
     Skips the test where no etcd is installed.
     """
     if not is_installed():
         pytest.skip("etcd is not installed in this environment")
-    with running_etcd(_made(directory / "etcd")) as etcd, running_store(_made(directory / "store")) as ours:
+    with (
+        running_etcd(_made(directory / "etcd"), programs=programs) as etcd,
+        running_store(_made(directory / "store")) as ours,
+    ):
         yield etcd, ours
 
 

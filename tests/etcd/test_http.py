@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
+from etcd.etcd_process import PIP
 from etcd.servers import Server
 
+ETCD_PROGRAMS = PIP  # Debian builds etcd with another JSON gateway than etcd's own releases of 3.5 have
 ANSWER_SECONDS = 20.0
 CURL = shutil.which("curl")
 
