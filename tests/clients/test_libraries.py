@@ -23,9 +23,6 @@ from rstore_api.tls import TlsFiles
 START_SECONDS = 90.0
 WAIT_SECONDS = 120.0
 SOME = 20
-NOT_YET = {"errors_of_auth"}
-"""What a store does not have yet."""
-
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -88,11 +85,7 @@ def test_a_library_does_with_a_store_what_it_does_with_etcd(
     places: dict[str, Place], library: Library, expected: dict[str, Any], where: str
 ) -> None:
     found = library.outcomes(places[where].address, f"through-{where}", places[where].files)
-    alike = {name for name in expected if found[name] == expected[name]}
-    assert not alike & NOT_YET, "is there now: take it out of NOT_YET"
-    assert {name: found[name] for name in expected.keys() - NOT_YET} == {
-        name: expected[name] for name in expected.keys() - NOT_YET
-    }
+    assert found == expected
 
 
 class Writing:
