@@ -19,7 +19,7 @@ _GRPC_AND_TLS = {"cffi", "cryptography", "grpcio", "protobuf", "pycparser"}
 DISTRIBUTIONS = {
     "replica": _HTTP
     | _GRPC_AND_TLS
-    | {"google-crc32c", "grpcio-health-checking", "grpcio-reflection", "hpack", "lmdb", "msgspec"}
+    | {"bcrypt", "google-crc32c", "grpcio-health-checking", "grpcio-reflection", "h11", "hpack", "lmdb", "msgspec"}
     | {"prometheus-client", "pysyncobj", "structlog", "uvloop"},
     "operator": _HTTP
     | _GRPC_AND_TLS

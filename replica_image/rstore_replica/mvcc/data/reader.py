@@ -81,14 +81,13 @@ class Reader:
         At most ``max_visited`` keys are looked at, deleted ones included.
         """
         with self.transaction.cursor(self.store.index) as cursor:
-            if not cursor.set_range(start[:MAX_KEY_BYTES] or b"\0"):
+            positioned = cursor.set_range(start[:MAX_KEY_BYTES] or b"\0")
+            if positioned and cursor.key() < start:  # a start longer than any key
+                positioned = cursor.next_nodup()
+            if not positioned:
                 return [], None
             visited = list(islice(cursor.iternext_nodup(keys=True, values=True), max_visited))
-        keys = [
-            key
-            for key, entry in visited
-            if key >= start and (end is None or key < end) and entry[ENTRY_VERSION] != NO_VERSION
-        ]
+        keys = [key for key, entry in visited if (end is None or key < end) and entry[ENTRY_VERSION] != NO_VERSION]
         last = visited[-1][0]
         is_last = len(visited) < max_visited or (end is not None and last >= end)
         return keys, None if is_last else last + b"\0"

@@ -26,7 +26,7 @@ from rstore_api.errors import (
     Unreachable,
 )
 from rstore_api.methods import Method
-from rstore_api.proto import rpc_pb2, rstore_pb2
+from rstore_api.proto import rpc_pb2, rstore_pb2, v3election_pb2, v3lock_pb2
 
 METHODS = [value for value in vars(methods).values() if isinstance(value, Method)]
 
@@ -40,7 +40,7 @@ def test_methods_are_as_the_protocol_files_say(method: Method) -> None:
     _, service_name, method_name = method.path.split("/")
     services = {
         service.full_name: service
-        for file in (rpc_pb2.DESCRIPTOR, rstore_pb2.DESCRIPTOR)
+        for file in (rpc_pb2.DESCRIPTOR, rstore_pb2.DESCRIPTOR, v3election_pb2.DESCRIPTOR, v3lock_pb2.DESCRIPTOR)
         for service in file.services_by_name.values()
     }
     found = services[service_name].methods_by_name[method_name]
