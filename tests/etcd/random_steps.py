@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
 from etcd.relative_revisions import make_absolute
-from etcd.servers import Answer, Server, running_pair
+from etcd.servers import START_SECONDS, Answer, Server, running_pair
 from etcd.steps import KEYS, LEASES, Ask, BeginWatch, EndWatch, NewStream, Step, random_steps
 from etcd.watched import Expectation, Watches
 from google.protobuf.message import Message
@@ -89,7 +91,9 @@ class Run:
         if isinstance(step, Ask):
             request = self._absolute(step.request)
             if isinstance(request, CompactionRequest):
-                self.compare()  # a watch that is behind would be sent everything by one, and be ended by the other
+                # A watch that is behind would be sent everything by one, and be ended by the other.
+                self.compare()
+                _wait_until_no_watch_is_behind(self._servers[0])
             if isinstance(request, LeaseRevokeRequest):
                 # Without a key its end is a revision in a store, and none in etcd.
                 self._ask(PutRequest(key=KEYS[0], lease=request.ID))
@@ -161,6 +165,19 @@ def _with_leases(etcd: Server, ours: Server) -> int:
     for server in (etcd, ours):
         server.compact(max(newest))
     return max(newest)
+
+
+def _wait_until_no_watch_is_behind(etcd: Server) -> None:
+    """Returns once the watches of an etcd, also those to which nothing has happened, have been brought up to date."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with urllib.request.urlopen(f"{etcd.address}/metrics", timeout=START_SECONDS) as answer:
+            metrics = answer.read().decode()
+        (behind,) = re.findall(r"^etcd_debugging_mvcc_slow_watcher_total (\S+)$", metrics, re.MULTILINE)
+        if float(behind) == 0:
+            return
+        assert time.monotonic() < deadline, f"{behind} watches of etcd are behind"
+        time.sleep(0.02)
 
 
 def _comparable(answer: Answer) -> Answer:
