@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rstore_api.domain.kubernetes import pod_selector
 from rstore_testkit.load import wait_until
 
 
@@ -10,7 +11,7 @@ async def leader_and_follower(store) -> tuple[str, str]:
     status = await store.status()
     primary = next(region for region in status["regions"] if region["name"] == status["primaryRegion"])
     leader = primary["leader"]
-    pods = (await store.kube_get("pods", f"-l=replicatedstore.io/region={primary['name']}"))["items"]
+    pods = (await store.kube_get("pods", f"-l={pod_selector(store.name, primary['name'])}"))["items"]
     follower = next(pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"] != leader)
     return leader, follower
 

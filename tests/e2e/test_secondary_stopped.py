@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rstore_api.domain.kubernetes import pod_selector
 from rstore_testkit.load import wait_until
 
 
@@ -12,7 +13,7 @@ async def test_a_stopped_secondary_catches_up(store, load):
     others = [name for name in await store.regions() if name != secondary]
 
     async def region_is_gone() -> bool:
-        return not (await store.kube_get("pods", f"-l=replicatedstore.io/region={secondary}"))["items"]
+        return not (await store.kube_get("pods", f"-l={pod_selector(store.name, secondary)}"))["items"]
 
     # paused: else the operator repairs the drift at once
     await store.kube("annotate", "rstore", store.name, "replicatedstore.io/paused=true")
