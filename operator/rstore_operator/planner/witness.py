@@ -25,11 +25,21 @@ def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, s
         return []
     if intent is not None and intent.epoch > leader.epoch:
         return []
-    unrecorded_at = scene.memory.unrecorded_at
-    if unrecorded_at is not None and scene.clock.seconds - unrecorded_at < scene.rules.tenure_ms / 1000 * CLOCK_MARGIN:
+    if _has_forgotten(scene):
         return []
     offer = leader.tenure
     return [GrantTenure(leader.region, target, store_id, leader.epoch, offer.witness_round, offer.duration_ms)]
+
+
+def _has_forgotten(scene: Scene) -> bool:
+    """Whether the status was lost, and something may still run that was granted before, or one of the spec's regions,
+    which has not answered since, may know of a later epoch that was promised as witness."""
+    unrecorded_at = scene.memory.unrecorded_at
+    if unrecorded_at is None:
+        return False
+    if scene.clock.seconds - unrecorded_at < scene.rules.tenure_ms / 1000 * CLOCK_MARGIN:
+        return True
+    return not scene.voters.regions & set(scene.rules.priorities) <= scene.memory.last_leaders.keys()
 
 
 def witness_tenure(scene: Scene) -> WitnessTenure:

@@ -165,3 +165,22 @@ def test_no_tenure_outlives_a_promotion_whatever_operators_come_and_go(seed: int
                 operators[rng.randrange(3) % 2].go_on()
         world.write()
         world.check_epochs()
+
+
+def test_a_witness_that_has_forgotten_its_promises_waits_for_every_region() -> None:
+    """The status is lost, and the region that may have a later epoch does not answer: the other one is not helped."""
+    world = clone(_template())
+    for name in ("us-east", "eu-west"):
+        world.cut.add(name)
+    world.run(3 * OLD)  # nothing runs any more that was granted
+    world.status = {}
+    world.memory = Memory()
+    world.cut = {"eu-west"}
+    world.kill("eu-west")
+    world.run(3 * OLD)
+    assert not world.holds("us-east")
+    world.revive("eu-west")
+    world.cut = set()
+    world.run(3 * OLD)
+    assert world.holds("us-east")
+    assert world.write()
