@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from rstore_api.client import Client, TlsFiles
 from rstore_api.client.migrating import Migration, MigrationError
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.epochs import REVISION_JUMP
-from rstore_api.errors import Compacted
+from rstore_api.errors import Compacted, StoreError
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase
 from rstore_api.etcd_files.latest import EtcdSnapshot
 
@@ -131,9 +130,16 @@ async def _follow(migration: Migration, *, switch: bool) -> int:
             raise MigrationError("the etcd sends no more changes")
         except BaseException:
             if frozen:
-                with suppress(Exception):
-                    await migration.freeze(frozen=False)
+                await _unfreeze(migration)
             raise
+
+
+async def _unfreeze(migration: Migration) -> None:
+    """Has the etcd take puts again, or tells the person how to."""
+    try:
+        await migration.freeze(frozen=False)
+    except StoreError as error:
+        stderr().print(f"the etcd still refuses puts ({error}): `etcdctl alarm disarm` has it take them again")
 
 
 async def _compare(migration: Migration, progress: Progress, revision: int) -> bytes | None:

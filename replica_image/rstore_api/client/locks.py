@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
@@ -47,7 +48,7 @@ class Call(Protocol):
     ) -> Awaitable[ResponseT]: ...
 
 
-class Held:
+class Held(ABC):
     """Something that a lease holds from entering ``async with`` on.
 
     Leaving revokes the lease, which hands it on. It may be lost before: whoever acts on the strength of it asks
@@ -72,9 +73,9 @@ class Held:
         """Returns when it is held no longer, or when the client can no longer know that it is."""
         await self.lease.lost()
 
+    @abstractmethod
     async def _take(self) -> bytes:
         """Returns the key, once the lease holds this."""
-        raise NotImplementedError
 
     async def _enter(self) -> None:
         """Takes it, with another lease when the outcome is unknown: the replica that was asked may have noticed that
