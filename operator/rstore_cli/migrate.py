@@ -13,7 +13,7 @@ from rstore_api.client import Client, TlsFiles
 from rstore_api.client.migrating import Migration, MigrationError
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.epochs import REVISION_JUMP
-from rstore_api.errors import Compacted, StoreError
+from rstore_api.errors import Compacted
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase
 from rstore_api.etcd_files.latest import EtcdSnapshot
 
@@ -22,12 +22,7 @@ from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName
-from rstore_cli.output import bars, emit, printable, stderr
-
-NEARLY_ALL = 1000
-"""Revisions that the store may lack when the etcd is frozen: a few seconds of writes."""
-COMPARISONS = 5
-"""Of a frozen etcd in which keys are still deleted."""
+from rstore_cli.output import bars, emit, stderr
 
 
 @on_cluster
@@ -105,46 +100,17 @@ async def _begin(migration: Migration) -> None:
 
 async def _follow(migration: Migration, *, switch: bool) -> int:
     """Follows the etcd; with ``switch`` until the store has everything of a frozen one. Returns its revision then."""
-    frozen, comparisons = False, 0
     with bars() as progress:
         task = progress.add_task("following, revision", total=await migration.newest())
-        try:
-            async for reached in migration.follow():
-                _show(progress, task, migration, reached)
-                if not switch or reached < migration.source_revision:
-                    continue
-                if not frozen and reached + NEARLY_ALL >= await migration.newest():
-                    await migration.freeze(frozen=True)
-                    frozen = True
-                if not frozen or reached < await migration.newest():
-                    continue
-                key = await _compare(migration, progress, reached)
-                if await migration.newest() == reached:
-                    if key is not None:
-                        raise MigrationError(f"the etcd and the store differ in {printable(key)}")
-                    await migration.finish()
-                    return reached
-                comparisons += 1
-                if comparisons == COMPARISONS:
-                    raise MigrationError("keys of the etcd are still being deleted; stop its clients, and start again")
-            raise MigrationError("the etcd sends no more changes")
-        except BaseException:
-            if frozen:
-                await _unfreeze(migration)
-            raise
-
-
-async def _unfreeze(migration: Migration) -> None:
-    """Has the etcd take puts again, or tells the person how to."""
-    try:
-        await migration.freeze(frozen=False)
-    except StoreError as error:
-        stderr().print(f"the etcd still refuses puts ({error}): `etcdctl alarm disarm` has it take them again")
-
-
-async def _compare(migration: Migration, progress: Progress, revision: int) -> bytes | None:
-    comparing = progress.add_task("comparing", total=None)
-    return await migration.first_difference(revision, lambda count: progress.advance(comparing, count))
+        if switch:
+            comparing = progress.add_task("comparing", total=None)
+            return await migration.switch(
+                lambda reached: _show(progress, task, migration, reached),
+                lambda count: progress.advance(comparing, count),
+            )
+        async for reached in migration.follow():
+            _show(progress, task, migration, reached)
+        raise MigrationError("the etcd sends no more changes")
 
 
 def _show(progress: Progress, task: TaskID, migration: Migration, reached: int) -> None:

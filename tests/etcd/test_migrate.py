@@ -143,3 +143,23 @@ async def test_two_at_once_make_each_change_once(etcd: Server, store: Server, tm
             assert len(refused) < 2
             (kv,) = (await target.range(rpc.RangeRequest(key=b"a"), timeout_seconds=10)).kvs
             assert (kv.value, kv.version) == (b"%d" % number, number)
+
+
+async def test_a_switch_ends_only_with_both_the_same(etcd: Server, store: Server, tmp_path: Path):
+    async with client_of(etcd) as source, client_of(store) as target:
+        await write(source, 9, 50)
+        migration = Migration(source, target)
+        await begin(migration, tmp_path)
+        await target.put(b"written by another", b"x")
+        with pytest.raises(MigrationError, match="differ in b'written by another'"):
+            await migration.switch(lambda _revision: None, lambda _keys: None)
+        await source.put(b"key/taken again", b"x")
+        await target.delete(b"written by another")
+        again = Migration(source, target)
+        assert await again.find()
+        async with asyncio.timeout(60):
+            revision = await again.switch(lambda _revision: None, lambda _keys: None)
+        assert revision == await again.newest()
+        assert not await Migration(source, target).find()
+        with pytest.raises(StoreError, match="database space exceeded"):
+            await source.put(b"key/late", b"x")

@@ -34,6 +34,10 @@ LEASES_SECONDS = 0.5
 
 RENEWED_TOGETHER = 100
 LEASE_ATTEMPTS = 5
+NEARLY_ALL = 1000
+"""Revisions that the store may lack when the source is frozen: a few seconds of writes."""
+COMPARISONS = 5
+"""Of a frozen source in which keys are still deleted."""
 _RETRIED: tuple[type[StoreError], ...] = (OutcomeUnknown, *TEMPORARY)
 
 Advance = Callable[[int], None]
@@ -218,6 +222,49 @@ class Migration:
                 self._leases.discard(lease)
 
     # ------------------------------------------------------------------ the switch
+
+    async def switch(self, reached_revision: Callable[[int], object], compared: Advance) -> int:
+        """Follows until the store has nearly everything, freezes the source, takes what came last, compares all keys,
+        and ends the migration. Returns the source's revision, which stays frozen.
+
+        Raises what :meth:`follow` does, and MigrationError where the two differ; the source then takes puts again.
+        """
+        frozen, comparisons = False, 0
+        try:
+            async with aclosing(self.follow()) as following:
+                async for reached in following:
+                    reached_revision(reached)
+                    if reached < self.source_revision:
+                        continue
+                    if not frozen and reached + NEARLY_ALL >= await self.newest():
+                        frozen = True
+                        await self.freeze(frozen=True)
+                    if not frozen or reached < await self.newest():
+                        continue
+                    key = await self.first_difference(reached, compared)
+                    if await self.newest() == reached:
+                        if key is not None:
+                            raise MigrationError(f"the source and the store differ in {key!r}")
+                        await self.finish()
+                        return reached
+                    comparisons += 1
+                    if comparisons == COMPARISONS:
+                        raise MigrationError(
+                            "keys of the source are still being deleted; stop its clients, and start again"
+                        )
+            raise MigrationError("the source sends no more changes")
+        except BaseException:
+            if frozen:
+                await self._unfreeze()
+            raise
+
+    async def _unfreeze(self) -> None:
+        try:
+            await self.freeze(frozen=False)
+        except StoreError as error:
+            raise MigrationError(
+                f"the source still refuses puts ({error}): `etcdctl alarm disarm` ends that"
+            ) from error
 
     async def newest(self) -> int:
         """Returns the source's newest revision."""
