@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.raft.types import GroupStatus, Role
 from rstore_replica.replication.ports import RegionStateView
+
+ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
+"""Returns the newest revision that a linearizable read may show; see ``replication.acknowledging.read_point``."""
 
 
 class HashView(Protocol):

@@ -490,10 +490,12 @@ class Machine:
         """Whether etcd's auth is on; the same object as long as no user or role has changed."""
         return self._auth
 
-    def read_auth(self, read: Callable[[AuthRecords], T]) -> T:
-        """Returns what ``read`` makes of the users and roles that there are."""
+    def read_auth(self, read: Callable[[AuthRecords], T], revision: int | None = None) -> T:
+        """Returns what ``read`` makes of the users and roles that there are, or were at ``revision``, which is not
+        compacted.
+        """
         with self._reading() as (reader, _position):
-            return read(AuthRecords(reader.store, reader.transaction, reader.bound))
+            return read(AuthRecords(reader.store, reader.transaction, reader.bound if revision is None else revision))
 
     def _auth_at(self, transaction: Transaction, position: Position, before: AuthState) -> AuthState:
         store = self._store.at_generation(position.generation)

@@ -237,6 +237,7 @@ class Replica:
             guard=guard,
             passwords=Passwords(),
             tenure_held=replication.tenure.held,
+            read_point=replication.acknowledging.read_point,
         )
         self._kv = KvService(
             calls=calls,

@@ -18,8 +18,9 @@ from rstore_replica.api.auth.passwords import Passwords
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
-from rstore_replica.api.ports import Group
+from rstore_replica.api.ports import Group, ReadPoint
 from rstore_replica.api.routing.router import CallInfo, Router
+from rstore_replica.mvcc.data.auth import AuthRecords
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.requests.auth import TOKEN_KEY_BYTES, password_hash_of
 
@@ -42,8 +43,11 @@ class AuthService:
         guard: Guard,
         passwords: Passwords,
         tenure_held: Callable[[int], bool] = lambda _epoch: True,
+        read_point: ReadPoint | None = None,
     ) -> None:
-        """``tenure_held`` says whether something read in an epoch may be answered as the newest at this moment."""
+        """``tenure_held`` says whether something read in an epoch may be answered as the newest at this moment, and
+        ``read_point`` which revision is the newest that may be shown; see ``Acknowledging.read_point``.
+        """
         self._calls = calls
         self._router = router
         self._batcher = batcher
@@ -53,6 +57,7 @@ class AuthService:
         self._guard = guard
         self._passwords = passwords
         self._tenure_held = tenure_held
+        self._read_point = read_point
 
     def add_to_server(self, server: Any) -> None:
         """Registers the service."""
@@ -72,12 +77,12 @@ class AuthService:
         )
         for method, name in changes:
             self._calls.serve(server, method, self._changing(method, name))
-        reads: tuple[tuple[Method[Any, Any], Callable[[Any], Any]], ...] = (
-            (methods.AUTH_STATUS, self._status),
-            (methods.USER_GET, self._user),
-            (methods.USER_LIST, self._users),
-            (methods.ROLE_GET, self._role),
-            (methods.ROLE_LIST, self._roles),
+        reads: tuple[tuple[Method[Any, Any], Callable[[AuthRecords, Any], Any]], ...] = (
+            (methods.AUTH_STATUS, _status),
+            (methods.USER_GET, _user),
+            (methods.USER_LIST, _users),
+            (methods.ROLE_GET, _role),
+            (methods.ROLE_LIST, _roles),
         )
         for method, read in reads:
             self._calls.serve(server, method, self._reading(method, read))
@@ -135,43 +140,27 @@ class AuthService:
     # ------------------------------------------------------------------ reads
 
     def _reading(
-        self, method: Method[Any, Any], read: Callable[[Any], Any]
+        self, method: Method[Any, Any], read: Callable[[AuthRecords, Any], Any]
     ) -> Callable[[Any, CallInfo], Awaitable[Any]]:
         async def serve(request: Any, call: CallInfo) -> Any:
-            async def local() -> Any:
-                await self._group.barrier(timeout_seconds=max(0.0, call.deadline - _now()))
-                state = self._machine.state
-                if not state.writable or not self._tenure_held(state.epoch):
-                    raise NoPrimary("a change of primary is under way")
-                response = read(request)
-                self._identity.fill(response.header, revision=self._machine.revision)
-                return response
-
-            return await self._router.serve(method, lambda: request, local, call=call)
+            return await self._router.serve(
+                method, lambda: request, lambda: self._read_confirmed(read, request, call), call=call
+            )
 
         return serve
 
-    def _status(self, _request: rpc_pb2.AuthStatusRequest) -> rpc_pb2.AuthStatusResponse:
-        state = self._machine.auth
-        return rpc_pb2.AuthStatusResponse(enabled=state.enabled, authRevision=state.revision)
-
-    def _user(self, request: rpc_pb2.AuthUserGetRequest) -> rpc_pb2.AuthUserGetResponse:
-        user = self._machine.read_auth(lambda records: records.user(request.name))
-        if user is None:
-            raise UserNotFound
-        return rpc_pb2.AuthUserGetResponse(roles=user.roles)
-
-    def _users(self, _request: rpc_pb2.AuthUserListRequest) -> rpc_pb2.AuthUserListResponse:
-        return rpc_pb2.AuthUserListResponse(users=self._machine.read_auth(lambda records: records.users()))
-
-    def _role(self, request: rpc_pb2.AuthRoleGetRequest) -> rpc_pb2.AuthRoleGetResponse:
-        role = self._machine.read_auth(lambda records: records.role(request.role))
-        if role is None:
-            raise RoleNotFound
-        return rpc_pb2.AuthRoleGetResponse(perm=role.permissions)
-
-    def _roles(self, _request: rpc_pb2.AuthRoleListRequest) -> rpc_pb2.AuthRoleListResponse:
-        return rpc_pb2.AuthRoleListResponse(roles=self._machine.read_auth(lambda records: records.roles()))
+    async def _read_confirmed(self, read: Callable[[AuthRecords, Any], Any], request: Any, call: CallInfo) -> Any:
+        """Returns what ``read`` makes of users and roles at the newest revision that may be shown, as of keys."""
+        await self._group.barrier(timeout_seconds=max(0.0, call.deadline - _now()))
+        state = self._machine.state
+        if not state.writable:
+            raise NoPrimary("a change of primary is under way")
+        at = None if self._read_point is None else await self._read_point(state.epoch, 0, call.deadline - _now())
+        if not self._tenure_held(state.epoch):
+            raise NoPrimary("the tenure has run out: too few regions can be reached")
+        response = self._machine.read_auth(lambda records: read(records, request), at)
+        self._identity.fill(response.header, revision=self._machine.revision if at is None else at)
+        return response
 
     # ------------------------------------------------------------------ tokens
 
@@ -217,3 +206,30 @@ class AuthService:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _status(records: AuthRecords, _request: rpc_pb2.AuthStatusRequest) -> rpc_pb2.AuthStatusResponse:
+    switch = records.switch()
+    return rpc_pb2.AuthStatusResponse(enabled=switch.enabled, authRevision=switch.revision)
+
+
+def _user(records: AuthRecords, request: rpc_pb2.AuthUserGetRequest) -> rpc_pb2.AuthUserGetResponse:
+    user = records.user(request.name)
+    if user is None:
+        raise UserNotFound
+    return rpc_pb2.AuthUserGetResponse(roles=user.roles)
+
+
+def _users(records: AuthRecords, _request: rpc_pb2.AuthUserListRequest) -> rpc_pb2.AuthUserListResponse:
+    return rpc_pb2.AuthUserListResponse(users=records.users())
+
+
+def _role(records: AuthRecords, request: rpc_pb2.AuthRoleGetRequest) -> rpc_pb2.AuthRoleGetResponse:
+    role = records.role(request.role)
+    if role is None:
+        raise RoleNotFound
+    return rpc_pb2.AuthRoleGetResponse(perm=role.permissions)
+
+
+def _roles(records: AuthRecords, _request: rpc_pb2.AuthRoleListRequest) -> rpc_pb2.AuthRoleListResponse:
+    return rpc_pb2.AuthRoleListResponse(roles=records.roles())

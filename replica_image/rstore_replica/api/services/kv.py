@@ -28,7 +28,7 @@ from rstore_replica.api.batcher import Batcher, WriteResponseT
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.encoding import EncodedWrite
 from rstore_replica.api.identity import Identity
-from rstore_replica.api.ports import Group, Machine
+from rstore_replica.api.ports import Group, Machine, ReadPoint
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.api.scans import Scans
 from rstore_replica.api.validate import check_write, scans_many
@@ -57,7 +57,6 @@ class EncodedRange:
         return self.data
 
 
-ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
 Shown = Callable[[], Awaitable[int | None]]
 CheckAttaching = Callable[[rstore_pb2.WriteRequest, CallInfo], Awaitable[None]]
 

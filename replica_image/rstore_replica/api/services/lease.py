@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 import grpc
@@ -24,6 +24,7 @@ from rstore_replica.api.calls import Calls, Context, info_of
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.leases.attaching import leases_in
 from rstore_replica.api.leases.keeper import LeaseKeeper, Role, Submit
+from rstore_replica.api.ports import ReadPoint
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.requests.validate import check_lease
@@ -35,7 +36,6 @@ RENEW_SECONDS = 8.0
 FEW_KEYS = 64
 """A lease with more keys is revoked in an entry of the log of its own."""
 
-ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
 LeaseResponseT = TypeVar("LeaseResponseT", rpc_pb2.LeaseGrantResponse, rpc_pb2.LeaseRevokeResponse)
 
 

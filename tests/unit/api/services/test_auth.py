@@ -11,7 +11,17 @@ from typing import Any, cast
 
 import pytest
 from rstore_api import methods
-from rstore_api.errors import AuthFailed, AuthNotEnabled, InvalidRequest, NoPasswordUser, NoPrimary, StoreError
+from rstore_api.errors import (
+    AuthFailed,
+    AuthNotEnabled,
+    InvalidRequest,
+    NoPasswordUser,
+    NoPrimary,
+    RoleNotFound,
+    StoreError,
+    UserNotFound,
+)
+from rstore_api.methods import Method
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto.rstore_pb2 import WriteBatch, WriteRequest
 from rstore_replica.api.auth.guard import Guard
@@ -28,7 +38,9 @@ from unit.mvcc.requests.test_auth import ENABLE, change, grant_role
 class Store:
     """The service on a replica, whose log is applied at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, semi_sync: bool = False) -> None:
+        """In ``semi_sync`` nothing above ``confirmed`` may be shown."""
+        self.confirmed = 0
         self.replica = Replica(path / "data")
         machine, group = self.replica.machine, FakeGroup()
         self.serves_here = True
@@ -37,7 +49,7 @@ class Store:
         self.passwords = Passwords(cost=4)
         self.entries: list[bytes] = []
         self.service = AuthService(
-            calls=cast(Any, None),
+            calls=cast(Any, SimpleNamespace(serve=self._register)),
             router=cast(Any, self),
             batcher=cast(Any, SimpleNamespace(submit=self._submit)),
             machine=machine,
@@ -45,7 +57,20 @@ class Store:
             identity=Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group),
             guard=Guard(machine=machine, group=group),
             passwords=self.passwords,
+            read_point=self._read_point if semi_sync else None,
         )
+
+        self.handlers: dict[str, Callable[[Any, CallInfo], Awaitable[Any]]] = {}
+        self.service.add_to_server(None)
+
+    def _register(self, _server: None, method: Method[Any, Any], handler: Any) -> None:
+        self.handlers[method.path] = handler
+
+    async def ask(self, method: Method[Any, Any], **fields: Any) -> Any:
+        return await self.handlers[method.path](method.request(**fields), call())
+
+    async def _read_point(self, _epoch: int, _at_least: int, _timeout_seconds: float) -> int:
+        return self.confirmed
 
     def _no_primary(self) -> Any:
         raise NoPrimary
@@ -165,5 +190,35 @@ async def test_every_enabling_has_another_key(store: Store) -> None:
     for _ in range(2):
         await store.service.enable(rpc.AuthEnableRequest(), call())
         keys.add(store.replica.machine.auth.token_key)
-        await store.service._changing(methods.AUTH_DISABLE, "disable")(rpc.AuthDisableRequest(), call())
+        await store.ask(methods.AUTH_DISABLE)
     assert len(keys) == 2
+
+
+async def test_what_is_shown_of_users_and_roles_is_confirmed_by_other_regions(tmp_path: Path) -> None:
+    """In SemiSync, where what they have not confirmed a failover may lose."""
+    store = Store(tmp_path, semi_sync=True)
+    await store.add("u", "", options={"no_password": True})
+    await store.ask(methods.ROLE_ADD, name="r")
+    await store.ask(methods.ROLE_GRANT_PERMISSION, name="r", perm={"key": b"a"})
+    store.confirmed = store.replica.machine.revision
+    await store.enable()
+    await store.ask(methods.ROLE_DELETE, role="r")
+    await store.ask(methods.USER_GRANT_ROLE, user="u", role="root")
+    await store.ask(methods.ROLE_ADD, name="later")
+    users = await store.ask(methods.USER_LIST)
+    assert (list(users.users), users.header.revision) == (["u"], store.confirmed)
+    assert list((await store.ask(methods.ROLE_LIST)).roles) == ["r"]
+    assert list((await store.ask(methods.USER_GET, name="u")).roles) == []
+    assert [each.key for each in (await store.ask(methods.ROLE_GET, role="r")).perm] == [b"a"]
+    assert not (await store.ask(methods.AUTH_STATUS)).enabled
+    with pytest.raises(UserNotFound):
+        await store.ask(methods.USER_GET, name="root")
+    with pytest.raises(RoleNotFound):
+        await store.ask(methods.ROLE_GET, role="later")
+    store.confirmed = store.replica.machine.revision
+    assert list((await store.ask(methods.USER_LIST)).users) == ["root", "u"]
+    assert list((await store.ask(methods.ROLE_LIST)).roles) == ["later"]
+    assert list((await store.ask(methods.USER_GET, name="u")).roles) == ["root"]
+    assert (await store.ask(methods.AUTH_STATUS)).enabled
+    store.service.close()
+    store.replica.machine.close()
