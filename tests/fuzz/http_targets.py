@@ -40,6 +40,10 @@ async def _watch(requests: AsyncIterator[rpc_pb2.WatchRequest], _context: Any) -
         yield rpc_pb2.WatchResponse(created=True, watch_id=request.create_request.watch_id)
 
 
+async def _no_alarms() -> tuple[str, ...]:
+    return ()
+
+
 async def _read(_serializable: bool, _seconds: float) -> None: ...
 
 
@@ -62,7 +66,7 @@ class Http1Bytes(Target):
         }.items():
             service, name = path.split("/")
             server.add_registered_method_handlers(service, {name: handler})
-        checks = Checks(Sources(_read, tuple, lambda: True, lambda: False))
+        checks = Checks(Sources(_read, _no_alarms, tuple, lambda: True, lambda: False))
         server.http = ClientHttp(checks=checks, exposition=Exposition(_Metrics()), gateway=Gateway(server.find))
 
     def __call__(self, data: bytes) -> None:

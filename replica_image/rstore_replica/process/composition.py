@@ -366,7 +366,7 @@ class Replica:
         self._client_server.http = client_http(
             find=self._client_server.find,
             kv=self._kv,
-            machine=machine,
+            maintenance=maintenance,
             group=group,
             life=self._life,
             name=self._place.name,

@@ -88,13 +88,18 @@ class MaintenanceService:
         """
         if request.action == rpc_pb2.AlarmRequest.ACTIVATE:
             raise NotSupported("alarms come and go by themselves, with the space there is")
-        alarms = {alarm.memberID: alarm for alarm in (*await self._primarys_alarms(call), *self._alarms())}
+        alarms = await self.alarms(call)
         if request.action == rpc_pb2.AlarmRequest.DEACTIVATE:
-            alarms = {member: alarm for member, alarm in alarms.items() if member == request.memberID}
+            alarms = [alarm for alarm in alarms if alarm.memberID == request.memberID]
         wanted = request.alarm in (rpc_pb2.AlarmType.NONE, rpc_pb2.AlarmType.NOSPACE)
-        response = rpc_pb2.AlarmResponse(alarms=alarms.values() if wanted else ())
+        response = rpc_pb2.AlarmResponse(alarms=alarms if wanted else ())
         self._identity.fill(response.header, revision=self._machine.revision)
         return response
+
+    async def alarms(self, call: CallInfo) -> list[rpc_pb2.AlarmMember]:
+        """Returns the alarms of this replica and of the primary's leader."""
+        alarms = (*await self._primarys_alarms(call), *self.own_alarms())
+        return list({alarm.memberID: alarm for alarm in alarms}.values())
 
     async def _primarys_alarms(self, call: CallInfo) -> list[rpc_pb2.AlarmMember]:
         """Returns the alarms of the primary's leader; none where it does not answer."""
@@ -102,7 +107,7 @@ class MaintenanceService:
             return []
 
         async def local() -> rpc_pb2.AlarmResponse:
-            return rpc_pb2.AlarmResponse(alarms=self._alarms())
+            return rpc_pb2.AlarmResponse(alarms=self.own_alarms())
 
         deadline = min(call.deadline, asyncio.get_running_loop().time() + ALARM_TIMEOUT_SECONDS)
         try:
@@ -113,7 +118,8 @@ class MaintenanceService:
             return []
         return list(answer.alarms)
 
-    def _alarms(self) -> list[rpc_pb2.AlarmMember]:
+    def own_alarms(self) -> list[rpc_pb2.AlarmMember]:
+        """Returns the alarms of this replica."""
         if not self._machine.write_limits(0).no_space:
             return []
         return [rpc_pb2.AlarmMember(memberID=self._identity.member_id, alarm=rpc_pb2.AlarmType.NOSPACE)]
@@ -141,7 +147,7 @@ class MaintenanceService:
     def _errors(self, status: GroupStatus) -> list[str]:
         """Returns etcd's texts for what etcd has, too, then why the replica is not ready for another reason."""
         errors = [] if status.leader else [NoLeader.text]
-        errors += [f"memberID:{alarm.memberID} alarm:{_name_of(alarm)} " for alarm in self._alarms()]
+        errors += [f"memberID:{alarm.memberID} alarm:{_name_of(alarm)} " for alarm in self.own_alarms()]
         reason = self._not_ready_reason()
         if reason and status.leader:
             errors.append(f"{NotReady.text}: {reason}")

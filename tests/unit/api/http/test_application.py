@@ -26,11 +26,15 @@ class Replica:
     """The state that the checks ask about."""
 
     alarms: tuple[str, ...] = ()
+    """Its own."""
+    primarys_alarms: tuple[str, ...] = ()
     has_leader: bool = True
     is_learner: bool = False
     failing: set[bool] = field(default_factory=set)
     """Kinds of reads that fail: True for serializable ones."""
     reads: int = 0
+    questions: int = 0
+    """About alarms, to other replicas."""
 
     async def read(self, serializable: bool, _seconds: float) -> None:
         self.reads += 1
@@ -39,7 +43,14 @@ class Replica:
             raise NoPrimary
 
     def checks(self) -> Checks:
-        return Checks(Sources(self.read, lambda: self.alarms, lambda: self.has_leader, lambda: self.is_learner))
+        return Checks(
+            Sources(self.read, self.all_alarms, lambda: self.alarms, lambda: self.has_leader, lambda: self.is_learner)
+        )
+
+    async def all_alarms(self) -> tuple[str, ...]:
+        self.questions += 1
+        await asyncio.sleep(0)
+        return (*self.primarys_alarms, *self.alarms)
 
 
 class Metrics:
@@ -79,6 +90,10 @@ async def ask(replica: Replica, target: str, method: str = "GET") -> Reply:
         (Replica(alarms=("NOSPACE",)), "/health?exclude=NOSPACE", ""),
         (Replica(alarms=("NOSPACE", "CORRUPT")), "/health?exclude=NOSPACE", "ALARM CORRUPT"),
         (Replica(alarms=("NOSPACE", "CORRUPT")), "/health?exclude=NOSPACE&exclude=CORRUPT", ""),
+        (Replica(primarys_alarms=("NOSPACE",)), "/health", "ALARM NOSPACE"),
+        (Replica(primarys_alarms=("NOSPACE",)), "/health?exclude=NOSPACE", ""),
+        (Replica(primarys_alarms=("NOSPACE",)), "/health?serializable=true", ""),
+        (Replica(alarms=("NOSPACE",)), "/health?serializable=true", "ALARM NOSPACE"),
         (Replica(has_leader=False), "/health", "RAFT NO LEADER"),
         (Replica(has_leader=False), "/health?serializable=true", ""),
         (Replica(failing={False}), "/health", f"RANGE ERROR:{NoPrimary()}"),
@@ -142,16 +157,18 @@ async def test_unknown_paths(path: str) -> None:
     assert (reply.status, reply.body) == (404, b"404 page not found\n")
 
 
-async def test_however_many_ask_one_read_is_under_way() -> None:
+async def test_however_many_ask_one_question_of_a_kind_is_under_way() -> None:
     replica = Replica()
     checks = replica.checks()
     await asyncio.gather(*(checks.health(excluded_alarms=(), serializable=False) for _ in range(50)))
-    assert replica.reads == 1
+    assert (replica.questions, replica.reads) == (1, 1)
     await checks.health(excluded_alarms=(), serializable=False)
-    assert replica.reads == 2
+    assert (replica.questions, replica.reads) == (2, 2)
+    await checks.health(excluded_alarms=(), serializable=True)
+    assert (replica.questions, replica.reads) == (2, 3)
 
 
-async def test_one_that_stops_asking_does_not_end_the_read_of_others() -> None:
+async def test_one_that_stops_asking_does_not_end_the_questions_of_others() -> None:
     checks = Replica(failing={False}).checks()
     first = asyncio.create_task(checks.health(excluded_alarms=(), serializable=False))
     second = asyncio.create_task(checks.health(excluded_alarms=(), serializable=False))
