@@ -7,14 +7,11 @@ first error, and has no bounds for quantities and durations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from math import ceil
-from typing import Any
 
 from rstore_api.domain import limits
 from rstore_api.domain.access import Access, AccessRules, ClientRule, SharedClient
-from rstore_api.domain.limits import Bounds
 
 from rstore_operator.resource.model import (
     FailoverSpec,
@@ -26,15 +23,8 @@ from rstore_operator.resource.model import (
     ReplicationSpec,
     StoreSpec,
 )
-from rstore_operator.resource.units import (
-    format_duration_ms,
-    format_quantity,
-    is_domain_name,
-    is_ip_address,
-    parse_duration_ms,
-    parse_quantity,
-    parse_time,
-)
+from rstore_operator.resource.reader import Problem, Reader
+from rstore_operator.resource.units import is_domain_name, is_ip_address, parse_quantity, parse_time
 
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
 """What a replica requests when the spec gives neither requests nor limits. It is no default of the schema: the API
@@ -44,113 +34,10 @@ RESERVED_LABELS = ("replicatedstore.io/", "app.kubernetes.io/")
 """Prefixes of the labels that the operator sets on pods."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: where (``spec.regions[1].name``) and what."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
-
-
-class _Reader:
-    """One object of the spec; every problem goes to the shared list and the default is used instead."""
-
-    def __init__(self, raw: object, path: str, problems: list[Problem]) -> None:
-        self.path = path
-        self.problems = problems
-        if raw is None:
-            raw = {}
-        if not isinstance(raw, Mapping):
-            self.problem("", "must be an object")
-            raw = {}
-        self.raw: Mapping[str, Any] = raw
-
-    def problem(self, name: str, message: str) -> None:
-        self.problems.append(Problem(f"{self.path}.{name}" if name else self.path, message))
-
-    def child(self, name: str) -> _Reader:
-        return _Reader(self.raw.get(name), f"{self.path}.{name}", self.problems)
-
-    def text(self, name: str, default: str, *, choices: tuple[str, ...] = ()) -> str:
-        value = self.raw.get(name, default)
-        if not isinstance(value, str) or not value:
-            self.problem(name, "must be a non-empty string")
-            return default
-        if choices and value not in choices:
-            self.problem(name, f"must be one of {', '.join(choices)}, not {value!r}")
-            return default
-        return value
-
-    def optional_text(self, name: str, *, choices: tuple[str, ...] = ()) -> str:
-        """A text; "" when it is absent."""
-        return self.text(name, "", choices=choices) if self.raw.get(name) is not None else ""
-
-    def truth(self, name: str, default: bool) -> bool:
-        value = self.raw.get(name, default)
-        if not isinstance(value, bool):
-            self.problem(name, f"must be true or false, not {value!r}")
-            return default
-        return value
-
-    def mapping(self, name: str) -> Mapping[str, Any] | None:
-        return None if self.raw.get(name) is None else self.child(name).raw
-
-    def texts(self, name: str) -> Mapping[str, str]:
-        """A map of texts, such as labels."""
-        values = self.mapping(name) or {}
-        for key, value in values.items():
-            if not isinstance(value, str):
-                self.problem(f"{name}.{key}", f"must be a string, not {value!r}")
-        return {str(key): str(value) for key, value in values.items()}
-
-    def objects(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
-        raw = self.raw.get(name)
-        if raw is None:
-            return None
-        if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
-            self.problem(name, "must be a list of objects")
-            return None
-        return tuple(raw)
-
-    def integer(self, name: str, bounds: Bounds) -> int:
-        value = self.raw.get(name, bounds.default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.problem(name, f"must be a whole number, not {value!r}")
-            return bounds.default
-        if not bounds.low <= value <= bounds.high:
-            self.problem(name, f"must be from {bounds.low} to {bounds.high}, not {value}")
-            return bounds.default
-        return value
-
-    def duration_ms(self, name: str, bounds: Bounds) -> int:
-        """A duration in milliseconds."""
-        return self._measure(name, bounds, parse_duration_ms, format_duration_ms)
-
-    def quantity(self, name: str, bounds: Bounds) -> int:
-        """A quantity, as a whole number."""
-        return self._measure(name, bounds, parse_quantity, format_quantity)
-
-    def _measure(self, name: str, bounds: Bounds, parse: Callable[[object], Any], text: Callable[[int], str]) -> int:
-        if name not in self.raw:
-            return bounds.default
-        try:
-            value = parse(self.raw[name])
-        except ValueError as error:
-            self.problem(name, str(error))
-            return bounds.default
-        if not bounds.low <= value <= bounds.high:
-            self.problem(name, f"must be from {text(bounds.low)} to {text(bounds.high)}")
-            return bounds.default
-        return int(value)
-
-
 def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
     """The parsed spec, and all that is wrong with the values themselves; None when there is no region to speak of."""
     problems: list[Problem] = []
-    reader = _Reader(raw, "spec", problems)
+    reader = Reader(raw, "spec", problems)
     regions = _regions(reader)
     if not regions:
         return None, tuple(problems)
@@ -171,20 +58,20 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
     return spec, tuple(problems)
 
 
-def _regions(reader: _Reader) -> tuple[RegionSpec, ...]:
+def _regions(reader: Reader) -> tuple[RegionSpec, ...]:
     raw = reader.raw.get("regions")
     if not isinstance(raw, list) or not raw:
         reader.problem("regions", "must list at least one region")
         return ()
     regions = []
     for index, item in enumerate(raw):
-        region = _region(_Reader(item, f"spec.regions[{index}]", reader.problems))
+        region = _region(Reader(item, f"spec.regions[{index}]", reader.problems))
         if region is not None:
             regions.append(region)
     return tuple(regions)
 
 
-def _region(reader: _Reader) -> RegionSpec | None:
+def _region(reader: Reader) -> RegionSpec | None:
     name = reader.raw.get("name")
     if not isinstance(name, str) or not name:
         reader.problem("name", "must be a non-empty string")
@@ -209,7 +96,7 @@ def _region(reader: _Reader) -> RegionSpec | None:
     )
 
 
-def _storage_class(storage: _Reader) -> str | None:
+def _storage_class(storage: Reader) -> str | None:
     """The class's name; "" (bind to an existing volume) is a value, None is the cluster's default class."""
     value = storage.raw.get("storageClassName")
     if value is not None and not isinstance(value, str):
@@ -218,7 +105,7 @@ def _storage_class(storage: _Reader) -> str | None:
     return value
 
 
-def _resources(resources: _Reader) -> dict[str, Mapping[str, str] | None]:
+def _resources(resources: Reader) -> dict[str, Mapping[str, str] | None]:
     """Requests and limits of a replica. A resource with a limit and no request requests its limit, as in a pod."""
     requests, most = _quantities(resources, "requests"), _quantities(resources, "limits")
     if requests is None and not most:
@@ -226,11 +113,11 @@ def _resources(resources: _Reader) -> dict[str, Mapping[str, str] | None]:
     return {"requests": {**(most or {}), **(requests or {})}, "limits": most}
 
 
-def _quantities(reader: _Reader, name: str) -> Mapping[str, str] | None:
+def _quantities(reader: Reader, name: str) -> Mapping[str, str] | None:
     raw = reader.raw.get(name)
     if raw is None:
         return None
-    values = _Reader(raw, f"{reader.path}.{name}", reader.problems)
+    values = Reader(raw, f"{reader.path}.{name}", reader.problems)
     for key, value in values.raw.items():
         try:
             if parse_quantity(value) < 0:
@@ -240,7 +127,7 @@ def _quantities(reader: _Reader, name: str) -> Mapping[str, str] | None:
     return {str(key): str(value) for key, value in values.raw.items()}
 
 
-def _placement(reader: _Reader) -> Placement | None:
+def _placement(reader: Reader) -> Placement | None:
     if reader.raw.get("placement") is None:
         return None
     placement = reader.child("placement")
@@ -252,7 +139,7 @@ def _placement(reader: _Reader) -> Placement | None:
     )
 
 
-def _network_policy(reader: _Reader) -> NetworkPolicySpec:
+def _network_policy(reader: Reader) -> NetworkPolicySpec:
     return NetworkPolicySpec(
         enabled=reader.truth("enabled", NetworkPolicySpec.enabled),
         clients=reader.objects("clients") or (),
@@ -260,7 +147,7 @@ def _network_policy(reader: _Reader) -> NetworkPolicySpec:
     )
 
 
-def _pods(reader: _Reader) -> PodsSpec:
+def _pods(reader: Reader) -> PodsSpec:
     secrets = []
     for index, secret in enumerate(reader.objects("imagePullSecrets") or ()):
         name = secret.get("name")
@@ -285,7 +172,7 @@ def _pods(reader: _Reader) -> PodsSpec:
     )
 
 
-def _access(security: _Reader) -> AccessRules:
+def _access(security: Reader) -> AccessRules:
     shared = security.child("sharedClient")
     mode = shared.text("mode", "Enabled", choices=("Enabled", "Disabled"))
     shared_rule = SharedClient(enabled=mode == "Enabled", revoked_before=_revoked_before(shared))
@@ -295,11 +182,11 @@ def _access(security: _Reader) -> AccessRules:
     if not isinstance(raw, list) or len(raw) > limits.MAX_CLIENTS:
         security.problem("clients", f"must be a list of at most {limits.MAX_CLIENTS} clients")
         raw = []
-    readers = [_Reader(item, f"{security.path}.clients[{index}]", security.problems) for index, item in enumerate(raw)]
+    readers = [Reader(item, f"{security.path}.clients[{index}]", security.problems) for index, item in enumerate(raw)]
     return AccessRules(shared_client=shared_rule, clients=tuple(_client(reader) for reader in readers))
 
 
-def _client(reader: _Reader) -> ClientRule:
+def _client(reader: Reader) -> ClientRule:
     prefixes = reader.raw.get("prefixes")
     if prefixes is None:
         prefixes = []
@@ -319,7 +206,7 @@ def _client(reader: _Reader) -> ClientRule:
     )
 
 
-def _revoked_before(reader: _Reader) -> int:
+def _revoked_before(reader: Reader) -> int:
     """The time in whole seconds since 1970, rounded up as certificates have no fractions; 0 where there is none."""
     raw = reader.raw.get("revokedBefore")
     if raw is None:
@@ -331,7 +218,7 @@ def _revoked_before(reader: _Reader) -> int:
         return 0
 
 
-def _alternative_names(tls: _Reader) -> tuple[str, ...]:
+def _alternative_names(tls: Reader) -> tuple[str, ...]:
     """Host names, with a leading ``*.`` perhaps, and IP addresses; each once."""
     raw = tls.raw.get("subjectAltNames")
     if raw is None:
@@ -349,7 +236,7 @@ def _alternative_names(tls: _Reader) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(name) for name in raw))
 
 
-def _replication(reader: _Reader) -> ReplicationSpec:
+def _replication(reader: Reader) -> ReplicationSpec:
     return ReplicationSpec(
         mode=reader.text("mode", ReplicationSpec.mode, choices=("Async", "SemiSync")),
         min_in_sync_regions=reader.integer("minInSyncRegions", limits.MIN_IN_SYNC_REGIONS),
@@ -362,14 +249,14 @@ def _replication(reader: _Reader) -> ReplicationSpec:
     )
 
 
-def _limits(reader: _Reader) -> LimitsSpec:
+def _limits(reader: Reader) -> LimitsSpec:
     return LimitsSpec(
         max_request_bytes=reader.quantity("maxRequestBytes", limits.MAX_REQUEST_BYTES),
         max_txn_ops=reader.integer("maxTxnOps", limits.MAX_TXN_OPS),
     )
 
 
-def _failover(reader: _Reader) -> FailoverSpec:
+def _failover(reader: Reader) -> FailoverSpec:
     return FailoverSpec(
         policy=reader.text("policy", FailoverSpec.policy, choices=("Automatic", "Manual")),
         lease_duration_ms=reader.duration_ms("leaseDuration", limits.LEASE_DURATION_MS),

@@ -10,7 +10,8 @@ from rstore_api.domain.access import OPEN
 from rstore_api.domain.limits import MAX_NAME_LENGTH, MAX_REGIONS
 
 from rstore_operator.resource.model import StoreRef, StoreSpec
-from rstore_operator.resource.parse import DEFAULT_REQUESTS, Problem, parse_spec
+from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
+from rstore_operator.resource.reader import Problem
 from rstore_operator.resource.units import parse_quantity
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")

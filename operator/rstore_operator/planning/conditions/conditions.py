@@ -17,7 +17,7 @@ from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
 from rstore_operator.planning.conditions.unreached import NOT_REACHED
 from rstore_operator.planning.rollout.steps import NO_ROLLOUT, Rollout
 from rstore_operator.resource.model import StoreSpec
-from rstore_operator.resource.parse import Problem
+from rstore_operator.resource.reader import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step, StoreStatus
 
 AUTHORITY_CHANGING = "AuthorityChanging"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rstore_operator.planning.conditions.conditions import ROLLING_OUT
-from rstore_operator.resource.parse import Problem
+from rstore_operator.resource.reader import Problem
 from rstore_operator.resource.state import Phase, StoreStatus
 
 

@@ -27,7 +27,7 @@ from rstore_operator.planning.conditions.lacking_pods import LACKS, NOT_CREATED,
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
 from rstore_operator.planning.rollout.steps import Blocked, Rollout
 from rstore_operator.resource.model import FailoverSpec, RegionSpec, StoreSpec
-from rstore_operator.resource.parse import Problem
+from rstore_operator.resource.reader import Problem
 from rstore_operator.resource.state import (
     PLANNED,
     Condition,

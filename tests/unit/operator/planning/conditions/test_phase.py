@@ -9,7 +9,7 @@ from rstore_api.domain.kubernetes import PAUSED
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.planning.conditions.phase import phase_of
-from rstore_operator.resource.parse import Problem
+from rstore_operator.resource.reader import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, Phase, RegionStatus, Step, StoreStatus, Trigger
 from unit.operator.planner.test_plan import condition, fresh, reasons
 from unit.operator.world import START, World
