@@ -106,6 +106,6 @@ def _described(difference: Difference) -> str:
     key = printable(difference.key)
     if difference.in_store is None:
         return f"{key} is missing"
-    if difference.in_snapshot is None:
+    if difference.in_source is None:
         return f"{key} is in the store alone"
     return f"{key} is different"

@@ -11,6 +11,7 @@ from etcd.servers import Server, running_etcd, running_store
 from etcd.test_snapshot import everything, save, write_at_random
 from rstore_api import methods
 from rstore_api.client import Client
+from rstore_api.client.import_parts import parts
 from rstore_api.client.importing import compare, fill
 from rstore_api.errors import InvalidRequest
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase
@@ -78,11 +79,11 @@ async def test_parts_are_taken_again(tmp_path: Path, snapshot: Path, store: Serv
     """As where the answer to one was lost, or the tool was killed and is started again."""
     with EtcdSnapshot(snapshot) as read:
         async with client_of(store) as client:
-            parts = list(read.parts(max_bytes=2000))
-            assert len(parts) > 5
+            sent = list(parts(read, max_bytes=2000))
+            assert len(sent) > 5
             for _ in range(2):
                 after = b""
-                for part in parts[:5]:
+                for part in sent[:5]:
                     part.after_key = after
                     for _ in range(2):
                         answer = await client.call(methods.IMPORT_STEP, part, timeout_seconds=20)

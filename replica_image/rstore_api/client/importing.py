@@ -1,4 +1,4 @@
-"""Filling an empty store with a snapshot of an etcd, and comparing both."""
+"""Filling an empty store with what an etcd, or a store, had at one revision, and comparing both."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from rstore_api.client.import_parts import ImportSource, parts
 from rstore_api.client.key_values import Client
 from rstore_api.errors import OutcomeUnknown, StoreError, Unreachable
-from rstore_api.etcd_files.latest import EtcdSnapshot
 from rstore_api.methods import IMPORT_STEP
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto.kv_pb2 import KeyValue
@@ -25,25 +25,25 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Difference:
-    """A key that is not the same in the snapshot and in the store; None where it is not there."""
+    """A key that is not the same in the source and in the store; None where it is not there."""
 
     key: bytes
-    in_snapshot: KeyValue | None
+    in_source: KeyValue | None
     in_store: KeyValue | None
 
 
 async def fill(
-    client: Client, snapshot: EtcdSnapshot, *, revision_jump: int, timeout_seconds: float, advance: Advance
+    client: Client, source: ImportSource, *, revision_jump: int, timeout_seconds: float, advance: Advance
 ) -> int:
-    """Puts a snapshot into a store in which nothing was written; returns the store's revision then.
+    """Puts a source into a store in which nothing was written; returns the store's revision then.
 
-    The store goes on ``revision_jump`` above the snapshot's revision. Raises StoreError; the store is then as it was,
+    The store goes on ``revision_jump`` above the source's revision. Raises StoreError; the store is then as it was,
     unless the error is OutcomeUnknown.
     """
     after_key = b""
-    revision = snapshot.revision + revision_jump
-    parts = snapshot.parts(max_bytes=PART_BYTES, revision_jump=revision_jump)
-    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+    revision = source.revision + revision_jump
+    to_send = parts(source, max_bytes=PART_BYTES, revision_jump=revision_jump)
+    while (part := await asyncio.to_thread(next, to_send, None)) is not None:
         part.after_key = after_key
         after_key = await _send(client, part, revision, timeout_seconds)
         advance(len(part.keys))
@@ -70,12 +70,12 @@ _REVISION = rpc_pb2.RangeRequest(key=b"\0", count_only=True)
 
 
 async def compare(
-    client: Client, snapshot: EtcdSnapshot, revision: int, *, timeout_seconds: float, advance: Advance
+    client: Client, source: ImportSource, revision: int, *, timeout_seconds: float, advance: Advance
 ) -> Difference | None:
-    """Returns the first key that is not in the store, at ``revision``, as it is in the snapshot: with the same value,
+    """Returns the first key that is not in the store, at ``revision``, as it is in the source: with the same value,
     version, revisions and lease. None when all are.
     """
-    expected = (key.kv for key in snapshot.imported_keys())
+    expected = (key.kv for key in source.imported_keys())
     start = b"\0"
     while True:
         request = rpc_pb2.RangeRequest(key=start, range_end=b"\0", limit=PAGE_KEYS, revision=revision)

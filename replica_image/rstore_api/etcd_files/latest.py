@@ -1,4 +1,4 @@
-"""What a snapshot of an etcd has at its newest revision, in parts that the Import service takes."""
+"""What a snapshot of an etcd has at its newest revision: a source of what an empty store is filled with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from rstore_api.etcd_files import snapshot
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase, Database, Place
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.lease_pb2 import Lease
-from rstore_api.proto.rstore_pb2 import ImportedKey, ImportedLease, ImportRequest
+from rstore_api.proto.rstore_pb2 import ImportedKey
 
 HASH_BYTES = hashlib.sha256().digest_size
-LEASE_SUBS_FROM = 1 << 31
-"""Sub-revisions of leases, above those of keys in the same revision."""
 READ_BYTES = 1 << 20
 
 
@@ -41,6 +39,8 @@ class EtcdSnapshot:
             self._read_keys()
             self.leases = list(self._read_leases())
             """Ids and seconds to live of the leases that there are, in the order of their ids' bytes."""
+            self.auth: list[tuple[bytes, bytes]] = []
+            """Users and roles are not taken."""
         except BaseException:
             self.close()
             raise
@@ -66,29 +66,6 @@ class EtcdSnapshot:
         for key in sorted(self._places):
             sub, place = self._places[key]
             yield ImportedKey(kv=_key_value(self._database.value(place)), sub=sub)
-
-    def parts(self, *, max_bytes: int, revision_jump: int = 0) -> Iterator[ImportRequest]:
-        """Yields all of it in parts of about ``max_bytes``; ``after_key`` is left to the caller.
-
-        A key with a larger value comes alone. There is one part at least.
-        """
-        part = ImportRequest(revision=self.revision, revision_jump=revision_jump)
-        size = 0
-        for key in self.imported_keys():
-            added = key.ByteSize() + 8
-            if size and size + added > max_bytes:
-                yield part
-                part, size = ImportRequest(revision=self.revision, revision_jump=revision_jump), 0
-            part.keys.append(key)
-            size += added
-        for number, (lease, ttl_seconds) in enumerate(self.leases):
-            if size + 24 > max_bytes:
-                yield part
-                part, size = ImportRequest(revision=self.revision, revision_jump=revision_jump), 0
-            part.leases.append(ImportedLease(id=lease, ttl_seconds=ttl_seconds, sub=LEASE_SUBS_FROM + number))
-            size += 24
-        part.last = True
-        yield part
 
     def _read_keys(self) -> None:
         for key, place in self._database.places(snapshot.KEY):

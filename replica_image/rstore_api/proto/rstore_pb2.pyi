@@ -1045,20 +1045,22 @@ class Noop(_message.Message):
     def __init__(self) -> None: ...
 
 class ImportRequest(_message.Message):
-    __slots__ = ("revision", "revision_jump", "after_key", "keys", "leases", "last")
+    __slots__ = ("revision", "revision_jump", "after_key", "keys", "leases", "last", "auth")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     REVISION_JUMP_FIELD_NUMBER: _ClassVar[int]
     AFTER_KEY_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     LEASES_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
+    AUTH_FIELD_NUMBER: _ClassVar[int]
     revision: int
     revision_jump: int
     after_key: bytes
     keys: _containers.RepeatedCompositeFieldContainer[ImportedKey]
     leases: _containers.RepeatedCompositeFieldContainer[ImportedLease]
     last: bool
-    def __init__(self, revision: _Optional[int] = ..., revision_jump: _Optional[int] = ..., after_key: _Optional[bytes] = ..., keys: _Optional[_Iterable[_Union[ImportedKey, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[ImportedLease, _Mapping]]] = ..., last: _Optional[bool] = ...) -> None: ...
+    auth: _containers.RepeatedCompositeFieldContainer[ImportedAuth]
+    def __init__(self, revision: _Optional[int] = ..., revision_jump: _Optional[int] = ..., after_key: _Optional[bytes] = ..., keys: _Optional[_Iterable[_Union[ImportedKey, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[ImportedLease, _Mapping]]] = ..., last: _Optional[bool] = ..., auth: _Optional[_Iterable[_Union[ImportedAuth, _Mapping]]] = ...) -> None: ...
 
 class ImportedKey(_message.Message):
     __slots__ = ("kv", "sub")
@@ -1077,6 +1079,16 @@ class ImportedLease(_message.Message):
     ttl_seconds: int
     sub: int
     def __init__(self, id: _Optional[int] = ..., ttl_seconds: _Optional[int] = ..., sub: _Optional[int] = ...) -> None: ...
+
+class ImportedAuth(_message.Message):
+    __slots__ = ("key", "value", "sub")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    SUB_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    value: bytes
+    sub: int
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., sub: _Optional[int] = ...) -> None: ...
 
 class ImportResponse(_message.Message):
     __slots__ = ("header", "last_key")

@@ -20,9 +20,9 @@ from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group, ReadPoint
 from rstore_replica.api.routing.router import CallInfo, Router
-from rstore_replica.mvcc.data.auth import AuthRecords
+from rstore_replica.mvcc.data.auth import TOKEN_KEY_BYTES, AuthRecords
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.mvcc.requests.auth import TOKEN_KEY_BYTES, password_hash_of
+from rstore_replica.mvcc.requests.auth import password_hash_of
 
 AnswerT = TypeVar("AnswerT", bound=Any)
 PasswordRequestT = TypeVar("PasswordRequestT", rpc_pb2.AuthUserAddRequest, rpc_pb2.AuthUserChangePasswordRequest)

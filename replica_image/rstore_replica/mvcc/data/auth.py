@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-from rstore_api.domain.limits import MAX_KEY_BYTES
+from google.protobuf.message import DecodeError
+from rstore_api.domain.limits import MAX_AUTH_NAME_BYTES, MAX_KEY_BYTES
 from rstore_api.proto.rstore_pb2 import AuthRole, AuthSwitch, AuthUser
 
 from rstore_replica.mvcc.data import layout, rows
@@ -21,6 +22,7 @@ FEATURE_LEVEL = rows.LEVELS[rows.AUTH]
 """Of the first version that knows rows of users and roles."""
 SWITCH_KEY = b"s"
 _USER, _ROLE = b"u", b"r"
+TOKEN_KEY_BYTES = 32
 FIRST_REVISION = 1
 """Of users and roles, before the first change; as in etcd."""
 
@@ -47,6 +49,22 @@ def user_key(name: str) -> bytes:
 def role_key(name: str) -> bytes:
     """Returns the key of a role."""
     return _ROLE + name.encode()
+
+
+def is_record(key: bytes, value: bytes) -> bool:
+    """Whether a row may have this key and this value: of the switch, of a user, or of a role of the key's name."""
+    try:
+        if key == SWITCH_KEY:
+            switch = AuthSwitch.FromString(value)
+            return not switch.enabled or len(switch.token_key) == TOKEN_KEY_BYTES
+        name = key[1:].decode()
+        if not 0 < len(key[1:]) <= MAX_AUTH_NAME_BYTES:
+            return False
+        if key.startswith(_USER):
+            return AuthUser.FromString(value).name == name
+        return key.startswith(_ROLE) and AuthRole.FromString(value).name == name
+    except (DecodeError, UnicodeDecodeError):
+        return False
 
 
 class AuthRecords:

@@ -1,20 +1,13 @@
-"""HashKV: one number that says whether two replicas hold the same keys at a revision.
-
-CRC32C over the keys that exist at that revision, in order: key, value, create and mod revision, version, lease. Rows
-that compaction may or may not have removed are not in it, so it is equal in all regions (I8).
-"""
+"""HashKV in steps: one number that says whether two replicas hold the same keys at a revision."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
-import google_crc32c
+from rstore_api import key_hash
 
 from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.reader import Reader
-
-_HEADER = struct.Struct(">IIQQQq")
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ def hash_some(reader: Reader, revision: int, progress: HashProgress, *, max_keys
     for number, (key, entry) in enumerate(reader.scan(progress.next_key, None, revision)):
         if number == max_keys or size >= max_bytes:
             return HashProgress(checksum, key)
-        checksum = google_crc32c.extend(checksum, packed := _packed(reader, key, entry))
+        checksum = key_hash.extend(checksum, packed := _packed(reader, key, entry))
         size += len(packed)
     return HashProgress(checksum, None)
 
@@ -50,4 +43,4 @@ def hash_some(reader: Reader, revision: int, progress: HashProgress, *, max_keys
 def _packed(reader: Reader, key: bytes, entry: bytes) -> bytes:
     modified, _, created, version = layout.unpack_entry(entry)
     value, lease = reader.value_and_lease(key, entry)
-    return _HEADER.pack(len(key), len(value), created, modified, version, lease) + key + value
+    return key_hash.packed(key, value, created, modified, version, lease)

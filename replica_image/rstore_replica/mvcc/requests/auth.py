@@ -38,11 +38,10 @@ from rstore_api.errors import (
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto.rstore_pb2 import AuthChange, AuthChanged, AuthRole, AuthSwitch, AuthUser
 
-from rstore_replica.mvcc.data.auth import SWITCH_KEY, AuthRecords, role_key, user_key
+from rstore_replica.mvcc.data.auth import SWITCH_KEY, TOKEN_KEY_BYTES, AuthRecords, role_key, user_key
 from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests.permissions import ROOT, is_range, with_permission, without_permission
 
-TOKEN_KEY_BYTES = 32
 _BCRYPT_HASH = re.compile(rb"\$2[abxy]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}")
 """The cost is bounded, as each check of the password takes time by it."""
 

@@ -8,6 +8,7 @@ from rstore_api.messages import history_messages
 from rstore_api.proto.rstore_pb2 import ImportRequest, ImportStep, SnapshotChunk
 
 from rstore_replica.mvcc.data import rows
+from rstore_replica.mvcc.data.auth import is_record
 from rstore_replica.mvcc.data.leases import Lease
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.transfer.snapshot import PLACES
@@ -38,6 +39,12 @@ def step_of(request: ImportRequest, region: RegionState) -> ImportStep:
         body = rows.of_kind(rows.pack_body(lease.key, lease.value, request.revision, 1, 0), rows.LEASE)
         frames.append(rows.pack_frame(request.revision, granted.sub, body))
         last_key = PLACES[rows.LEASE] + lease.key
+    for record in request.auth:
+        if not is_record(record.key, record.value):
+            raise InvalidRequest(f"{bytes(record.key[:40])!r} is no user, no role and no switch of auth")
+        body = rows.of_kind(rows.pack_body(record.key, record.value, request.revision, 1, 0), rows.AUTH)
+        frames.append(rows.pack_frame(request.revision, record.sub, body))
+        last_key = PLACES[rows.AUTH] + record.key
     chunk = SnapshotChunk(
         store_id=region.store_id,
         epoch=region.epoch,

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from rstore_api.errors import Gap, InvalidRequest, KeyTooLong, NotBootstrapped, NotPrimary, WrongStore
 from rstore_api.proto.kv_pb2 import KeyValue
-from rstore_api.proto.rstore_pb2 import ImportedKey, ImportedLease, ImportRequest, ImportStep
+from rstore_api.proto.rstore_pb2 import (
+    AuthRole,
+    AuthSwitch,
+    AuthUser,
+    ImportedAuth,
+    ImportedKey,
+    ImportedLease,
+    ImportRequest,
+    ImportStep,
+)
 from rstore_replica.mvcc.transfer.importing import step_of
 from unit.mvcc.replicas import Replica, topology
 from unit.mvcc.transfer.transfers import install
@@ -66,6 +75,45 @@ def test_keys_are_attached_to_the_leases_that_come_with_them(us: Replica) -> Non
     send(us, parts(lease=7))
     assert [sorted(change) for change in changes] == [[7]]
     assert len(us.machine.lease_keys(7)) == 10
+
+
+AUTH = [
+    (b"rreader", AuthRole(name="reader").SerializeToString()),
+    (b"s", AuthSwitch(enabled=True, revision=4, token_key=b"k" * 32).SerializeToString()),
+    (b"uroot", AuthUser(name="root", roles=["root"], no_password=True).SerializeToString()),
+]
+
+
+def with_auth(requests: list[ImportRequest], records: list[tuple[bytes, bytes]]) -> list[ImportRequest]:
+    for number, (key, value) in enumerate(records):
+        requests[-1].auth.append(ImportedAuth(key=key, value=value, sub=(3 << 30) + number))
+    return requests
+
+
+def test_users_and_roles_come_with_it_and_are_in_force(us: Replica, tmp_path: Path) -> None:
+    assert send(us, with_auth(parts(), AUTH)) == REVISION + JUMP
+    eu = Replica(tmp_path / "eu", "eu")
+    install(us, eu)
+    for replica in (us, eu):
+        state = replica.machine.auth
+        assert (state.enabled, state.revision, state.token_key) == (True, 4, b"k" * 32)
+        assert replica.machine.read_auth(lambda records: (records.users(), records.roles())) == (["root"], ["reader"])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        (b"x", b""),
+        (b"u", AuthUser().SerializeToString()),
+        (b"uroot", AuthUser(name="toor").SerializeToString()),
+        (b"rroot", b"\xff"),
+        (b"u\xff", b""),
+        (b"s", AuthSwitch(enabled=True, token_key=b"short").SerializeToString()),
+    ],
+)
+def test_what_is_no_user_and_no_role_is_refused(us: Replica, record: tuple[bytes, bytes]) -> None:
+    with pytest.raises(InvalidRequest, match="no user, no role"):
+        step_of(with_auth(parts(), [record])[-1], us.machine.state)
 
 
 def test_another_region_gets_all_of_it_and_what_follows(us: Replica, tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""The hash of keys at a revision, by which replicas, regions and backups are compared: HashKV.
+
+It is CRC32C over the keys that exist at that revision, in order: key, value, create and mod revision, version, lease.
+Rows that compaction may or may not have removed are not in it, so it is equal in all regions (I8).
+"""
+
+from __future__ import annotations
+
+import struct
+
+import google_crc32c
+
+_HEADER = struct.Struct(">IIQQQq")
+
+
+def packed(key: bytes, value: bytes, created: int, modified: int, version: int, lease: int) -> bytes:
+    """Returns the bytes of one key that are hashed; ``created`` and ``modified`` are revisions."""
+    return _HEADER.pack(len(key), len(value), created, modified, version, lease) + key + value
+
+
+def extend(checksum: int, hashed: bytes) -> int:
+    """Returns the hash of the keys before, ``checksum``, and of what :func:`packed` returned for the next ones."""
+    return int(google_crc32c.extend(checksum, hashed))
