@@ -60,7 +60,7 @@ async def grant_as_witness(site: Site, replicas: Replicas, action: GrantTenure) 
     meta = body.get("metadata", {})
     status = status_from_json(body.get("status"))
     under_way = status.failover.epoch if status.failover is not None else 0
-    if meta.get("uid") != site.ref.uid or max(status.promised_epoch, under_way) > action.epoch:
+    if meta.get("uid") != site.ref.uid or max(status.promised_epoch, under_way) > action.epoch or status.promises_lost:
         return
     if status.witness_tenure.grants_ms < action.tenure_ms:
         return  # another operator has recorded a shorter tenure meanwhile

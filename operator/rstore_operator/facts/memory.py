@@ -83,7 +83,8 @@ class Memory:
     witness_tenure_seen_at: tuple[WitnessTenure, float] = (WitnessTenure(), 0.0)
     """``status.witness_tenure``, and when this process first saw it so."""
     unrecorded_at: float | None = None
-    """When this process last saw a store that is there and a status without its id; None: never."""
+    """When this process last saw a store that is there and a status without its id, or first one that says so of an
+    earlier moment; None: never."""
     stop_sent: tuple[int, datetime] | None = None
     """The epoch of the switchover under way, and the wall time when the old primary was first asked to stop."""
     standstill: Standstill | None = None
@@ -153,6 +154,7 @@ def remember(memory: Memory, store: str, observed: Observed, status: StoreStatus
     if intent_seen_at is None or intent_seen_at[0] != epoch:
         intent_seen_at = (epoch, seconds) if epoch else None
     unrecorded = not status.store_id and any(replica.store_id for replica in observed.replicas())
+    unrecorded = unrecorded or (status.promises_lost and memory.unrecorded_at is None)
     tenure_known = memory.witness_tenure_seen_at[0] == status.witness_tenure
     staying = staying_regions(observed, status)
     absent_at = absent_since(memory.absent_at, store, observed, status, seconds)

@@ -10,6 +10,7 @@ from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, Progress
 from rstore_operator.facts.truth import Truth
 from rstore_operator.facts.without_tenure import is_stuck
+from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.hashes import differing_regions
 from rstore_operator.planning.scaling.topology import held_sync, sync_of
@@ -74,6 +75,18 @@ class Scene:
     def failover(self) -> FailoverSpec:
         """The spec's rules; the defaults while it is invalid, but nothing happens by itself then."""
         return self.spec.failover if self.spec else FailoverSpec(policy="Manual")
+
+    @property
+    def witness_has_forgotten(self) -> bool:
+        """Whether the status was lost, and with it what the operator promised and granted as witness: something may still
+        run that was granted before, or one of the spec's regions, which has not answered since, may know of a later
+        epoch that was promised."""
+        unrecorded_at = self.memory.unrecorded_at
+        if unrecorded_at is None:
+            return False
+        if self.clock.seconds - unrecorded_at < self.rules.tenure_ms / 1000 * CLOCK_MARGIN:
+            return True
+        return not self.voters.regions & set(self.rules.priorities) <= self.memory.last_leaders.keys()
 
     @property
     def named(self) -> str:

@@ -154,18 +154,20 @@ def answers(intent: FailoverIntent, memory: Memory) -> dict[str, FenceAnswer]:
     return {name: answer for name, answer in memory.fences.items() if answer.epoch == intent.epoch}
 
 
-def fenced(intent: FailoverIntent, memory: Memory, clock: Clock) -> frozenset[str]:
-    """The voters that have promised; the witness has once the intent is in `.status`."""
-    witness = {WITNESS} if clock.recorded_at_seconds is not None else set()
-    return frozenset(answers(intent, memory)) | witness
+def fenced(scene: Scene, intent: FailoverIntent) -> frozenset[str]:
+    """The voters that have promised; the witness has once the intent is in `.status`, unless it does not know whether it
+    promised this epoch, or a later one, before the status was lost."""
+    promised = scene.clock.recorded_at_seconds is not None and not scene.witness_has_forgotten
+    return frozenset(answers(intent, scene.memory)) | ({WITNESS} if promised else set())
 
 
-def clear(intent: FailoverIntent, memory: Memory, clock: Clock, tenure_ms: int) -> frozenset[str]:
+def clear(scene: Scene, intent: FailoverIntent) -> frozenset[str]:
     """The fenced voters of which no grant to a lower epoch can run any more."""
-    voters = {name for name, answer in answers(intent, memory).items() if clock.seconds >= answer.clear_at_seconds}
-    if clock.recorded_at_seconds is not None and clock.seconds >= _witness_clear_at(clock, tenure_ms):
-        voters.add(WITNESS)
-    return frozenset(voters)
+    seconds, positions = scene.clock.seconds, answers(intent, scene.memory)
+    running = {name for name, answer in positions.items() if seconds < answer.clear_at_seconds}
+    if seconds < _witness_clear_at(scene.clock, scene.rules.tenure_ms):
+        running.add(WITNESS)
+    return fenced(scene, intent) - running
 
 
 def _witness_clear_at(clock: Clock, tenure_ms: int) -> float:
@@ -205,14 +207,14 @@ def _chosen_is_lost(scene: Scene, intent: FailoverIntent) -> bool:
 
 def _follow(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None, str]:
     """The same intent one step further, or None and what it waits for in vain."""
-    memory, voters, clock = scene.memory, scene.voters, scene.clock
+    voters, clock = scene.voters, scene.clock
     if intent.step in (Step.FENCING, Step.WAITING):
-        present = fenced(intent, memory, clock) | scene.absent
+        present = fenced(scene, intent) | scene.absent
         if not voters.decides(present):  # in Waiting: a new operator, or a new voter; they are fenced again
             return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
         if intent.step is Step.FENCING:
             return _enter(intent, Step.WAITING, clock.now), ""
-        if not voters.decides(clear(intent, memory, clock, scene.rules.tenure_ms) | scene.absent):
+        if not voters.decides(clear(scene, intent) | scene.absent):
             return None, ""
         return _choose(scene, intent)
     if intent.step is Step.PROMOTING and is_primary(scene.observed, intent.to_region, intent.epoch):
@@ -246,7 +248,7 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
         intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, positions.values(),
         scene.memory, scene.voters, rules, final=True,
     )  # fmt: skip
-    absent = needed_absent(scene, clear(intent, scene.memory, clock, rules.tenure_ms))
+    absent = needed_absent(scene, clear(scene, intent))
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules, absent)
     refusal = refusal or _held_elsewhere(intent, chosen, positions, rules)
     if refusal and len(others) < len(order):  # the old primary is there, so it is not left without one
@@ -332,7 +334,7 @@ def check_move(scene: Scene, before: FailoverIntent, after: FailoverIntent) -> N
             raise InvariantError("promotion without a choice")
         if after.cut_off and after.to_region == after.from_region and not after.aborted:
             raise InvariantError("a primary that is cut off takes over from itself")
-        if not scene.voters.decides(clear(after, scene.memory, scene.clock, scene.rules.tenure_ms) | scene.absent):
+        if not scene.voters.decides(clear(scene, after) | scene.absent):
             raise InvariantError("promotion before a majority was fenced and its grants had run out")
 
 

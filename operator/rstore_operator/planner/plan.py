@@ -44,7 +44,7 @@ from rstore_operator.planner.electorate import next_sent
 from rstore_operator.planner.region_calls import RegionCalls
 from rstore_operator.planner.rest import may_stand
 from rstore_operator.planner.rolling import rollout_of
-from rstore_operator.planner.witness import grants, reported_to_witness, witness_tenure
+from rstore_operator.planner.witness import grants, promises_lost, reported_to_witness, witness_tenure
 from rstore_operator.planning.access import are_written, certificates_wait, desired_rules, plan_access
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates.rotation import Stage
@@ -269,7 +269,12 @@ class _Planner:
             self.before.pending_request, self.commands, waits=reply.pending is not None, now=self.given.now
         )
         status = replace(
-            status, pending_request=waits, witness_tenure=witness_tenure(scene), sent_topologies=sent, answered=answered
+            status,
+            pending_request=waits,
+            witness_tenure=witness_tenure(scene),
+            promises_lost=promises_lost(scene),
+            sent_topologies=sent,
+            answered=answered,
         )
         busy = changing or self.rollout.under_way or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
@@ -545,5 +550,5 @@ def _idle_seconds(scene: Scene) -> float:
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be persisted before it is acted on."""
     decided = ("operator", "failover", "store_id", "preferred_primary", "history", "sent_topologies", "answered")
-    as_witness = ("in_sync_regions", "in_sync_round", "witness_tenure")
+    as_witness = ("in_sync_regions", "in_sync_round", "witness_tenure", "promises_lost")
     return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from rstore_operator.facts.actions import GrantTenure, Target
 from rstore_operator.facts.observed import ReplicaStatus
 from rstore_operator.facts.truth import Truth
-from rstore_operator.facts.witness_tenure import CLOCK_MARGIN, asked_tenure_ms, next_witness_tenure
+from rstore_operator.facts.witness_tenure import asked_tenure_ms, next_witness_tenure
 from rstore_operator.failover.scene import Scene
 from rstore_operator.resource.state import FailoverIntent, StoreStatus, WitnessTenure
 
@@ -21,25 +21,19 @@ def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, s
     leader = scene.observed.leader(scene.truth.primary_region) if scene.truth.primary_region else None
     if leader is None or leader.tenure is None or target is None or not scene.voters.witness:
         return []
-    if not leader.tenure.witness_round or not leader.primary or leader.epoch < scene.status.promised_epoch:
+    if not leader.tenure.witness_round or not leader.primary or leader.epoch < scene.truth.promised_epoch:
         return []
     if intent is not None and intent.epoch > leader.epoch:
         return []
-    if _has_forgotten(scene):
+    if scene.witness_has_forgotten:
         return []
     offer = leader.tenure
     return [GrantTenure(leader.region, target, store_id, leader.epoch, offer.witness_round, offer.duration_ms)]
 
 
-def _has_forgotten(scene: Scene) -> bool:
-    """Whether the status was lost, and something may still run that was granted before, or one of the spec's regions,
-    which has not answered since, may know of a later epoch that was promised as witness."""
-    unrecorded_at = scene.memory.unrecorded_at
-    if unrecorded_at is None:
-        return False
-    if scene.clock.seconds - unrecorded_at < scene.rules.tenure_ms / 1000 * CLOCK_MARGIN:
-        return True
-    return not scene.voters.regions & set(scene.rules.priorities) <= scene.memory.last_leaders.keys()
+def promises_lost(scene: Scene) -> bool:
+    """The next ``StoreStatus.promises_lost``."""
+    return scene.voters.witness and scene.witness_has_forgotten
 
 
 def witness_tenure(scene: Scene) -> WitnessTenure:

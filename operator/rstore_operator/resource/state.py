@@ -304,6 +304,9 @@ class StoreStatus(Stored, frozen=True):
     in_sync_round: int = 0
     """The round of the tenure in which it began to report so; 0 where the operator is no witness."""
     witness_tenure: WitnessTenure = field(name="witnessLease", default=WitnessTenure())
+    promises_lost: bool = False
+    """The status was lost, and with it what the operator promised as witness; until every region has answered since, it
+    grants and promises nothing."""
     sent_topologies: tuple[SentTopology, ...] = field(name="toldRegions", default=())
     answered: tuple[Answered, ...] = ()
     pending_request: PendingRequest | None = None

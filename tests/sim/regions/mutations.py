@@ -43,8 +43,8 @@ def grant_to_two_epochs(_original: Any) -> Any:
 def skip_the_wait(_original: Any) -> Any:
     """Fenced is taken for clear: what a voter has granted before may still run."""
 
-    def clear(intent: Any, memory: Any, clock: Any, tenure_ms: int) -> frozenset[str]:
-        return unplanned.fenced(intent, memory, clock)
+    def clear(scene: Any, intent: Any) -> frozenset[str]:
+        return unplanned.fenced(scene, intent)
 
     return clear
 

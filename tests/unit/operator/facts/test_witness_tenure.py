@@ -167,20 +167,47 @@ def test_no_tenure_outlives_a_promotion_whatever_operators_come_and_go(seed: int
         world.check_epochs()
 
 
-def test_a_witness_that_has_forgotten_its_promises_waits_for_every_region() -> None:
-    """The status is lost, and the region that may have a later epoch does not answer: the other one is not helped."""
+def _without_status() -> LossyWorld:
+    """The status is lost while the region that may have a later epoch is down; the other one has come back."""
     world = clone(_template())
-    for name in ("us-east", "eu-west"):
-        world.cut.add(name)
+    world.cut |= {"us-east", "eu-west"}
     world.run(3 * OLD)  # nothing runs any more that was granted
     world.status = {}
     world.memory = Memory()
     world.cut = {"eu-west"}
     world.kill("eu-west")
-    world.run(3 * OLD)
-    assert not world.holds("us-east")
+    return world
+
+
+@pytest.mark.parametrize("operators", [1, 3], ids=["by the same operator", "by operators that come and go"])
+def test_a_witness_that_has_forgotten_its_promises_waits_for_every_region(operators: int) -> None:
+    world = _without_status()
+    for _ in range(operators):
+        world.run(3 * OLD)
+        assert not world.holds("us-east")
+        assert world.status["storeId"]
+        assert world.status["promisesLost"]
+        world.memory = Memory()
     world.revive("eu-west")
     world.cut = set()
     world.run(3 * OLD)
     assert world.holds("us-east")
+    assert world.write()
+    assert "promisesLost" not in world.status
+    world.cut = {"eu-west"}
+    world.memory = Memory()
+    world.run(3 * OLD)
+    assert world.holds("us-east"), "what was promised is known again, whoever is down later"
+
+
+def test_a_witness_that_has_forgotten_its_promises_helps_nobody_to_take_over() -> None:
+    """Its new epoch might be one that the silent region has begun already."""
+    world = _without_status()
+    world.annotations |= {FAILOVER_TO: "us-east", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
+    world.run(3 * OLD)
+    assert not world.holds("us-east")
+    assert world.status["epoch"] == 1
+    world.revive("eu-west")
+    world.cut = set()
+    world.run(3 * OLD)
     assert world.write()
