@@ -26,9 +26,10 @@ def read_truth(observed: Observed, memory: Memory, status: StoreStatus) -> Truth
     # What a leader said last still holds when it cannot be asked: epochs only grow.
     replicas = (*observed.replicas(), *memory.last_leaders.values())
     claims = [(replica.epoch, replica.region) for replica in replicas if replica.primary and replica.epoch > 0]
-    topologies = [replica.topology for replica in replicas if replica.topology is not None]
-    # The topology of the first epoch is sent before that begins.
-    claims += [(topology.epoch, topology.primary_region) for topology in topologies if topology.epoch > 1]
+    reported = [(replica.epoch, replica.topology) for replica in replicas if replica.topology is not None]
+    topologies = [topology for _, topology in reported]
+    # The topology of the first epoch is sent before that begins; it has begun where a region has received some of it.
+    claims += [(item.epoch, item.primary_region) for epoch, item in reported if item.epoch > 1 or epoch >= item.epoch]
     if status.epoch and status.primary_region:
         claims.append((status.epoch, status.primary_region))
     epoch, primary = max(claims, default=(0, ""))

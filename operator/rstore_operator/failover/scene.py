@@ -78,9 +78,9 @@ class Scene:
 
     @property
     def witness_has_forgotten(self) -> bool:
-        """Whether the status was lost, and with it what the operator promised and granted as witness: something may still
-        run that was granted before, or one of the spec's regions, which has not answered since, may know of a later
-        epoch that was promised."""
+        """Whether the status was lost, and with it what the operator promised and granted as witness: something may
+        still run that was granted before, or one of the spec's regions, which has not answered since, may know of a
+        later epoch that was promised."""
         unrecorded_at = self.memory.unrecorded_at
         if unrecorded_at is None:
             return False

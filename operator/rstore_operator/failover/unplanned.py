@@ -155,8 +155,8 @@ def answers(intent: FailoverIntent, memory: Memory) -> dict[str, FenceAnswer]:
 
 
 def fenced(scene: Scene, intent: FailoverIntent) -> frozenset[str]:
-    """The voters that have promised; the witness has once the intent is in `.status`, unless it does not know whether it
-    promised this epoch, or a later one, before the status was lost."""
+    """The voters that have promised; the witness has once the intent is in `.status`, unless it does not know whether
+    it promised this epoch, or a later one, before the status was lost."""
     promised = scene.clock.recorded_at_seconds is not None and not scene.witness_has_forgotten
     return frozenset(answers(intent, scene.memory)) | ({WITNESS} if promised else set())
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sim.world import World
 
 CALM_SECONDS = 15.0
-"""Seconds after all was repaired; from then on nothing is left for which a failover could begin by itself."""
+"""Seconds after all was repaired and every replica was started; from then on nothing is left for which a failover could
+begin by itself."""
 
 
 class FailoverFaults:
@@ -47,10 +48,11 @@ class FailoverFaults:
         kube = self._stage.kube
         if intent.get("epoch", 0) > self._newest_epoch:
             self._newest_epoch = intent["epoch"]
-            calm_seconds = asyncio.get_running_loop().time() - self._repaired_at
+            started_at = max(host.started_at for host in self._stage.fleet.wanted())
+            calm_seconds = asyncio.get_running_loop().time() - max(self._repaired_at, started_at)
             if intent["mode"] == "Automatic" and calm_seconds > CALM_SECONDS:
                 self._violated(
-                    f"{operator.name} begins a failover {calm_seconds:.0f} s after all was repaired: {intent}"
+                    f"{operator.name} begins a failover {calm_seconds:.0f} s after all was repaired and runs: {intent}"
                 )
         check_choice(intent, operator, kube, self._violated)
         if "replicatedstore.io/accept-data-loss" in kube.annotations and intent.get("step") == "Promoting":

@@ -80,6 +80,8 @@ class Host:
         self._voters: frozenset[str] = frozenset()
         self.powered = True
         self.wanted = False
+        self.started_at = 0.0
+        """When its newest process began, in seconds of the simulation."""
         """Whether somebody sees to it that a process runs here."""
         self.process: HostProcess | None = None
         self.replica: Replica | None = None
@@ -108,6 +110,7 @@ class Host:
         elif (self.volume.holes or self.volume.live_data_lost) and self.rng.random() < 0.5:
             self.volume.drop_caches()
         self._incarnation += 1
+        self.started_at = asyncio.get_running_loop().time()
         process = HostProcess(self.name, self._incarnation, self)
         self.process = process
         self._world.trace.fault(f"start {self.name}")

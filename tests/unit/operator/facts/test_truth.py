@@ -7,6 +7,7 @@ import copy
 import pytest
 from rstore_operator.facts.memory import Memory
 from unit.operator.lossy_world import LossyWorld, running
+from unit.operator.world import FakeRegion
 
 
 def after_a_failover() -> tuple[LossyWorld, dict]:
@@ -40,6 +41,28 @@ def test_what_this_operator_saw_counts() -> None:
     decided = world.decide()
     assert (decided.status.primary_region, decided.status.epoch) == ("ap-south", 2)
     assert decided.status.promised_epoch == 2
+
+
+@pytest.mark.parametrize("empty", [{"us-east"}, {"us-east", "ap-south"}], ids=["the primary", "a majority"])
+def test_the_first_epoch_has_begun_where_another_region_has_received_some_of_it(empty: set[str]) -> None:
+    """The status is lost, and the primary comes back without its data, before there was a second epoch: it is not made
+    primary anew."""
+    world = running()
+    world.write()
+    world.run(2)
+    data = list(world.regions["eu-west"].log)
+    for name in empty:
+        world.regions[name] = FakeRegion(name, world.regions[name].replicas)
+    world.status, world.memory = {}, Memory()
+    world.decide()
+    decided = world.decide()
+    assert (decided.status.primary_region, decided.status.epoch) == ("us-east", 1)
+    world.run(30)
+    assert world.status["primaryRegion"] in set(world.regions) - empty
+    assert world.status["epoch"] == 2
+    assert world.write()
+    world.run(2)
+    assert all(region.log[: len(data)] == data for region in world.regions.values())
 
 
 def test_a_witness_that_has_lost_its_record_waits_for_what_it_may_have_granted() -> None:

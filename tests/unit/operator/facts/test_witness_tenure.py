@@ -201,13 +201,25 @@ def test_a_witness_that_has_forgotten_its_promises_waits_for_every_region(operat
 
 
 def test_a_witness_that_has_forgotten_its_promises_helps_nobody_to_take_over() -> None:
-    """Its new epoch might be one that the silent region has begun already."""
-    world = _without_status()
-    world.annotations |= {FAILOVER_TO: "us-east", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
+    """Of four regions, the one that took over and one that promised it are silent: the epoch that the operator would
+    choose has begun already."""
+    world = running([("us-east", 1), ("eu-west", 1), ("ap-south", 1), ("sa-east", 1)])
+    world.run(2)
+    world.cut |= {"us-east", "sa-east"}
+    world.regions["us-east"].up = world.regions["sa-east"].up = False
     world.run(3 * OLD)
-    assert not world.holds("us-east")
-    assert world.status["epoch"] == 1
-    world.revive("eu-west")
-    world.cut = set()
+    taker = world.status["primaryRegion"]
+    assert taker in ("eu-west", "ap-south")
+    assert world.write()
+    world.status, world.memory = {}, Memory()
+    world.cut |= {"eu-west", "ap-south"}
+    world.regions["eu-west"].up = world.regions["ap-south"].up = False
+    world.regions["us-east"].up = world.regions["sa-east"].up = True
+    world.cut -= {"us-east", "sa-east"}
+    world.annotations |= {FAILOVER_TO: "sa-east", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
+    world.run(3 * OLD)
+    assert not world.write()
+    world.cut.clear()
+    world.regions["eu-west"].up = world.regions["ap-south"].up = True
     world.run(3 * OLD)
     assert world.write()
