@@ -15,12 +15,12 @@ import grpc
 from fuzz.http_targets import Http1Bytes, JsonTexts
 from fuzz.target import Network, Target
 from google.protobuf.message import DecodeError, Message
+from rstore_api import rows
 from rstore_api.errors import StoreError
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase, Database
 from rstore_api.etcd_files.bolt_writer import Layout
 from rstore_api.proto import raft_pb2, rpc_pb2, rstore_pb2
 from rstore_replica.mvcc.commands.registry import COMMANDS, UnknownCommandError
-from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.requests import validate
 from rstore_replica.mvcc.tail_facts import TailHeader
 from rstore_replica.mvcc.tails import file as tail_file

@@ -31,9 +31,9 @@ from rstore_api.proto.rstore_pb2 import (
     WriteBatch,
     WriteRequest,
 )
+from rstore_api.rows import DamagedRows, Row, pack_batch, unpack, unpack_batch
 from rstore_replica.config import ConfigError, parse_config
 from rstore_replica.mvcc.commands.registry import UnknownCommandError
-from rstore_replica.mvcc.data.rows import DamagedRows, Row, pack_batch, unpack, unpack_batch
 from rstore_replica.mvcc.data.store import Position, StorageFailed
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft import Group, Member

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from rstore_api import rows
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
 from rstore_api.proto.rpc_pb2 import RangeRequest
-from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.storage.journal import Journal
 from sim.model import Model, Refused

@@ -10,8 +10,8 @@ from pathlib import Path
 import lmdb
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2
+from rstore_api.rows import DamagedRows
 from rstore_replica.api.batcher import BatchLimits
-from rstore_replica.mvcc.data.rows import DamagedRows
 from rstore_replica.raft import RaftConfig
 from sim import history
 from sim.clients import Clients

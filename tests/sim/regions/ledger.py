@@ -7,13 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rstore_api import rows
 from rstore_api.domain.epochs import BASE_REVISION, EpochStart, after_jumps, epoch_at, parent_of
 from rstore_api.errors import Compacted
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.identity import member_id
 from rstore_replica.api.services.kv import EncodedRange
-from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.machine import Machine
 from sim.oracle import in_words, is_whole
 from sim.regions.fleet import Fleet

@@ -12,10 +12,10 @@ import pytest
 from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, KeyTooLong, NoSpace, StoreError, TooManyOps
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteLimits
+from rstore_api.rows import Row, pack_batch
 from rstore_replica.mvcc.commands import writes as writes_module
 from rstore_replica.mvcc.commands.registry import UnknownCommandError
 from rstore_replica.mvcc.data import store as store_module
-from rstore_replica.mvcc.data.rows import Row, pack_batch
 from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.mvcc.machine import ApplyBug, Machine
 from rstore_replica.mvcc.requests import hash_kv

@@ -20,7 +20,7 @@ from rstore_api.errors import (
 from rstore_api.messages import history_of, topology_of
 from rstore_api.proto.rpc_pb2 import PutRequest
 from rstore_api.proto.rstore_pb2 import BootstrapRequest
-from rstore_replica.mvcc.data.rows import Row, pack_batch
+from rstore_api.rows import Row, pack_batch
 from unit.mvcc.replicas import STORE, Replica, topology
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from rstore_api.errors import Compacted, StoreError
+from rstore_api.rows import Row
 
 from rstore_replica.api.watch.pump import Pump
-from rstore_replica.mvcc.data.rows import Row
 from rstore_replica.mvcc.watch.events import Batch, Want
 from rstore_replica.mvcc.watch.hub import Watcher
 from rstore_replica.mvcc.watch.ranges import Span

@@ -29,6 +29,7 @@ from rstore_api.proto.v3election_pb2 import (
     ResignRequest,
     ResignResponse,
 )
+from rstore_api.rows import Row
 
 from rstore_replica.api.access.requirements import allows
 from rstore_replica.api.calls import Calls, Context, info_of
@@ -36,7 +37,6 @@ from rstore_replica.api.locks import rules
 from rstore_replica.api.locks.candidates import Candidates, step
 from rstore_replica.api.locks.rules import Candidate, candidates_of
 from rstore_replica.api.routing.router import CallInfo
-from rstore_replica.mvcc.data.rows import Row
 from rstore_replica.mvcc.watch.events import Want
 from rstore_replica.mvcc.watch.ranges import Span
 

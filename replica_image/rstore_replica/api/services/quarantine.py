@@ -9,11 +9,11 @@ from typing import Any
 from rstore_api import methods
 from rstore_api.errors import InvalidRequest, StoreError, TailDamaged, TailNotFound, WrongStore
 from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.rows import KEY, Row
 
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.mvcc.data.layout import key_range
-from rstore_replica.mvcc.data.rows import KEY, Row
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tails.file import DamagedTail, read_part
 from rstore_replica.replication.messages import leaving_message, quarantined_message

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+from rstore_api import rows
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import ImportStep, ReplicatedRows, SnapshotStep
 
 from rstore_replica.mvcc import state
 from rstore_replica.mvcc.commands.command import Command, Mutates, Place
-from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.data.auth import FEATURE_LEVEL
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.writer import Writer

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 import msgspec
 from google.protobuf.message import DecodeError
+from rstore_api import rows
 from rstore_api.domain.limits import MAX_AUTH_NAME_BYTES, MAX_KEY_BYTES
 from rstore_api.proto.rstore_pb2 import AuthRole, AuthSwitch, AuthUser
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.store import Store, Transaction
 
 FEATURE_LEVEL = rows.LEVELS[rows.AUTH]

@@ -10,9 +10,10 @@ row at ``compact_revision`` and everything above, so every revision from there o
 from __future__ import annotations
 
 import msgspec
+from rstore_api import rows
 from rstore_api.errors import Compacted, FutureRevision, StoreError
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.store import Database, Position, Store, Transaction
 
 DEFAULT_STEP_ROWS = 256

@@ -11,8 +11,9 @@ import struct
 from functools import partial
 
 import msgspec
+from rstore_api import rows
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.store import Store, Transaction
 
 FEATURE_LEVEL = rows.LEVELS[rows.LEASE]

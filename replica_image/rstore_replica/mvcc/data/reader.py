@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from rstore_api import rows
 from rstore_api.domain.epochs import History
 from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.proto.kv_pb2 import KeyValue
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.layout import ENTRY_VERSION, NO_VERSION
 from rstore_replica.mvcc.data.store import Store, Transaction
 

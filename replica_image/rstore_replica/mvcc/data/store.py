@@ -17,10 +17,11 @@ from typing import Any
 
 import lmdb
 import msgspec
+from rstore_api import rows
 from rstore_api.domain.epochs import BASE_REVISION
 
 from rstore_replica.disk_full import NO_ROOM
-from rstore_replica.mvcc.data import generations, layout, rows
+from rstore_replica.mvcc.data import generations, layout
 from rstore_replica.mvcc.state import RegionState, decode, encode
 
 INITIAL_MAP_BYTES = 1 << 30

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_api import rows
+
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.leases import Attachments
 from rstore_replica.mvcc.data.store import Store, Transaction
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from rstore_replica.mvcc.data import leases, rows
-from rstore_replica.mvcc.data.auth import AuthRecords
-from rstore_replica.mvcc.data.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
-from rstore_replica.mvcc.data.leases import Attachments, Lease
-from rstore_replica.mvcc.data.reader import Reader
-from rstore_replica.mvcc.data.rows import (
+from rstore_api import rows
+from rstore_api.rows import (
     BODY_HEADER,
     FLAG_DELETION,
     FLAGS_AT,
@@ -20,6 +16,12 @@ from rstore_replica.mvcc.data.rows import (
     NO_LEASE,
     Frame,
 )
+
+from rstore_replica.mvcc.data import leases
+from rstore_replica.mvcc.data.auth import AuthRecords
+from rstore_replica.mvcc.data.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
+from rstore_replica.mvcc.data.leases import Attachments, Lease
+from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Store, Transaction
 
 _pack_entry, _unpack_entry = ENTRY.pack, ENTRY.unpack

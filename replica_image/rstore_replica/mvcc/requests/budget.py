@@ -13,8 +13,7 @@ from itertools import islice
 
 from rstore_api.errors import RequestTooWide
 from rstore_api.proto.rstore_pb2 import WriteLimits
-
-from rstore_replica.mvcc.data.rows import BODY_HEADER_BYTES, FRAME_HEADER
+from rstore_api.rows import BODY_HEADER_BYTES, FRAME_HEADER
 
 DEFAULT_MAX_ROWS = 10_000
 DEFAULT_MAX_BYTES = 4 << 20

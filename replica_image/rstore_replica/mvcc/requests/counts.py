@@ -15,10 +15,11 @@ from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
+from rstore_api import rows
 from rstore_api.domain.epochs import is_left_out
 from rstore_api.domain.limits import MAX_KEY_BYTES
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.reader import Reader
 
 MAX_RANGES = 1024

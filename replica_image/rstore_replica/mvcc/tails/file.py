@@ -3,7 +3,7 @@
 ``<epoch>-<first revision>-<last revision>.wal``, all integers big-endian::
 
     "RSTQ" | version u8 = 2 | header length u32 | CRC32C of the header u32 | header (msgpack)
-    part: length u32 | a packed batch of rows, with its own checksum (``data/rows.py``)
+    part: length u32 | a packed batch of rows, with its own checksum (``rstore_api/rows.py``)
     end:  0 u32 | rows u64 | revisions u64 | CRC32C of those two u32
 
 The same rows in the same steps make the same bytes, so every replica's file is the same. A reader checks every
@@ -20,8 +20,8 @@ from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 import msgspec
+from rstore_api import rows
 
-from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.tail_facts import Tail, TailHeader
 
 MAGIC = b"RSTQ"

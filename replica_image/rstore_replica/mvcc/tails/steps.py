@@ -11,11 +11,12 @@ import sys
 from collections.abc import Iterator
 
 import msgspec
+from rstore_api import rows
 from rstore_api.domain.epochs import settled
 from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto.rstore_pb2 import Rewind
 
-from rstore_replica.mvcc.data import deleted_ranges, hidden, layout, rows
+from rstore_replica.mvcc.data import deleted_ranges, hidden, layout
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.data.undo import undo

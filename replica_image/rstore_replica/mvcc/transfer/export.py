@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_api import rows
 from rstore_api.domain.epochs import History
 from rstore_api.etcd_files.snapshot import revision_key
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.lease_pb2 import Lease
 
-from rstore_replica.mvcc.data import layout, leases, rows
+from rstore_replica.mvcc.data import layout, leases
 from rstore_replica.mvcc.data.reader import Reader
 
 PART_ROWS = 512

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from rstore_api import rows
 from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.errors import InvalidRequest, KeyTooLong
 from rstore_api.messages import history_messages
 from rstore_api.proto.rstore_pb2 import ImportRequest, ImportStep, SnapshotChunk
 
-from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.data.auth import is_record
 from rstore_replica.mvcc.data.leases import Lease
 from rstore_replica.mvcc.state import RegionState

@@ -8,10 +8,11 @@ afterwards, in steps.
 from __future__ import annotations
 
 import msgspec
+from rstore_api import rows
 from rstore_api.errors import Gap, StoreError
 from rstore_api.proto.rstore_pb2 import ImportStep, SnapshotChunk, SnapshotStep
 
-from rstore_replica.mvcc.data import deleted_ranges, generations, rows
+from rstore_replica.mvcc.data import deleted_ranges, generations
 from rstore_replica.mvcc.data.layout import MASK32
 from rstore_replica.mvcc.data.leases import all_present
 from rstore_replica.mvcc.data.outcome import Outcome

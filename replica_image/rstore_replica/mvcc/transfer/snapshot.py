@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from rstore_api import rows
 from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.errors import InvalidRequest
 from rstore_api.proto.rstore_pb2 import SnapshotChunk
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.leases import Attachments
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Store, Transaction
@@ -36,7 +37,7 @@ VISITED_PER_ROW = 4
 
 @dataclass(frozen=True)
 class SnapshotRows:
-    """The rows of the keys up to and with ``last_key``, packed as ``data/rows.py`` says; ``last``: no key follows.
+    """Rows of keys up to and with ``last_key``, packed as ``rstore_api/rows.py`` says; ``last``: no key follows.
 
     May hold no row and yet not be the last: then the keys that were looked at did not exist at the revision.
     """

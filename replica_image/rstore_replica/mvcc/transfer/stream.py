@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rstore_api import rows
 from rstore_api.domain.epochs import EpochStart, after_jumps, settled
 from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, StoreError
 from rstore_api.messages import history_of
 from rstore_api.proto.rstore_pb2 import DeletedRange, StreamBatch
 
-from rstore_replica.mvcc.data import deleted_ranges, layout, rows
+from rstore_replica.mvcc.data import deleted_ranges, layout
 from rstore_replica.mvcc.data.reader import Reader
 
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Whole revisions in order, ``first_revision`` to ``last_revision``, packed as ``data/rows.py`` says.
+    """Whole revisions in order, ``first_revision`` to ``last_revision``, packed as ``rstore_api/rows.py`` says.
 
     Without rows ``count`` is 0, ``packed`` empty and ``last_revision`` the revision asked from. A revision that deleted
     a large range comes alone, as ``deleted``; its rows are counted and not packed.

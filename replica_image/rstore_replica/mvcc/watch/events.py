@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from rstore_api.proto.kv_pb2 import Event, KeyValue
 from rstore_api.protobuf import varint
-
-from rstore_replica.mvcc.data.rows import Row
+from rstore_api.rows import Row
 
 EVENTS_TAG = bytes((11 << 3 | 2,))
 """Of the field ``events`` in a WatchResponse."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from rstore_api import rows
 from rstore_api.domain.epochs import settled
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Position
 from rstore_replica.mvcc.watch.events import Change

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rstore_api import rows
 from rstore_api.proto.rstore_pb2 import QuarantinedRow, QuarantineReadRequest
 from rstore_replica.api.services.quarantine import PAGE_BYTES, PAGE_PARTS, _read_page, _read_raw
-from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.tail_facts import TailHeader
 from rstore_replica.mvcc.tails import file as tail_file
 

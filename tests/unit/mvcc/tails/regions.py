@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rstore_api import rows
 from rstore_api.domain.epochs import after_jumps
 from rstore_api.domain.forks import Chain
 from rstore_api.messages import history_messages
 from rstore_api.proto.rpc_pb2 import PutRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import PromoteRequest, Rewind, RewindStep, StreamBatch
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tail_facts import Leaving
 from rstore_replica.mvcc.tails import file as tail_file

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api import rows
 from rstore_api.domain.epochs import EpochStart
 from rstore_api.domain.forks import Chain
 from rstore_api.errors import Compacted, Gap, InvalidRequest, NotBootstrapped, StaleEpoch, WrongStore
 from rstore_api.messages import history_messages
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto.rstore_pb2 import SnapshotStep
-from rstore_replica.mvcc.data import generations, rows
+from rstore_replica.mvcc.data import generations
 from rstore_replica.mvcc.data.store import Position
 from rstore_replica.replication.sending.snapshot_source import SnapshotId
 from unit.mvcc.replicas import STORE, Replica, writes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rstore_api.errors import FutureRevision
 from rstore_api.proto.rpc_pb2 import PutRequest, TxnRequest
-from rstore_replica.mvcc.data.rows import unpack_batch
+from rstore_api.rows import unpack_batch
 from unit.mvcc.replicas import Replica, operations
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rstore_api.proto.rpc_pb2 import WatchResponse
-from rstore_replica.mvcc.data.rows import Row
+from rstore_api.rows import Row
 from rstore_replica.mvcc.watch.events import JOINED_BYTES, JOINED_EVENTS, Batch, Change, Want
 
 

@@ -12,7 +12,7 @@ import pytest
 from rstore_api.domain.epochs import BASE_REVISION, EpochStart, History, existing
 from rstore_api.proto.kv_pb2 import Event
 from rstore_api.proto.rpc_pb2 import WatchResponse
-from rstore_replica.mvcc.data.rows import Row
+from rstore_api.rows import Row
 from rstore_replica.mvcc.watch import hub as hub_module
 from rstore_replica.mvcc.watch.events import Batch, Change, Want
 from rstore_replica.mvcc.watch.hub import Hub, Watcher

@@ -8,8 +8,9 @@ Body (the value under a row's key on disk), 28 bytes and the two byte strings::
     version u8 = 1 | flags u8 (bit 0: deletion, bit 1: of a lease, bit 2: of auth) | key length u16
     | create revision u64 | version u64 | lease i64 | key | value (the rest)
 
-A deletion has create revision, version and lease 0 and no value. In a row of a lease the key is its id and the value
-what ``leases.py`` says; what both are in a row of auth says ``auth.py``.
+A deletion has create revision, version and lease 0 and no value. In a row of a lease the key is its id (i64) and the
+value two i64: the seconds to live as granted, and those that were left at that revision (0: all). In a row of auth the
+key is the name of a user or role, the value a message, see ``rstore_replica/mvcc/data/auth.py``.
 
 Batch (the ``rows`` of a StreamBatch), 9 bytes and the frames::
 
@@ -26,6 +27,7 @@ from collections.abc import Iterable, Mapping
 
 import google_crc32c
 import msgspec
+
 from rstore_api.domain.limits import MAX_KEY_BYTES
 
 FORMAT_VERSION = 1

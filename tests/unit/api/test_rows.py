@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_replica.mvcc.data import layout, rows
-from rstore_replica.mvcc.data.rows import DamagedRows, Row, pack, pack_batch, unpack, unpack_batch
+from rstore_api import rows
+from rstore_api.rows import DamagedRows, Row, pack, pack_batch, unpack, unpack_batch
+from rstore_replica.mvcc.data import layout
 
 BYTES = st.binary(max_size=40)
 NUMBERS = st.integers(1, (1 << 63) - 1)
