@@ -23,7 +23,7 @@ from rstore_operator.leadership.elector import Elector
 from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.resource.state import OperatorName
 from rstore_operator.settings import Settings, parse_arguments
-from rstore_operator.watching import NoMemories, Watches, watch_also
+from rstore_operator.watching import NoMemories, watch_also
 
 log = get_logger("rstore_operator")
 
@@ -39,8 +39,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     lease_client, _ = await connect(metrics.requested)  # of its own: the Lease does not wait for requests of stores
     name = OperatorName(namespace, settings.lease_name)
     registry = kopf.OperatorRegistry()
-    watches, insights = Watches(), Insights()
-    restore = watches.install()
+    insights = Insights()
     elector = Elector(lease_client, name, new_identity())
     handlers = Handlers(
         client,
@@ -49,16 +48,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         concurrent_rollouts=settings.concurrent_rollouts,
         certificates=settings.certificates,
         operator_pods=settings.operator_pods,
-        watches=watches,
         metrics=metrics,
         operator=name,
         may_act=elector.acts,
     )
     handlers.register(registry)
+    restore = handlers.watches.install()
     log.info("starting", namespaces=list(settings.namespaces) or "all", replica_image=settings.image.image)
 
     def problems() -> tuple[str, ...]:
-        return (*watches.problems(), *elector.problems())
+        return (*handlers.watches.problems(), *elector.problems())
 
     health = HealthServer(settings.listen_host, settings.health_port, problems, metrics)
     late_kind: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-"""What kopf calls: its events go to the controller, and its indexes show the children of a store."""
+"""What kopf calls: events of stores, which go to the controller; and what it watches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rstore_api.domain.kubernetes import (
 from rstore_kube.access import from_kubeconfig, from_pod
 from rstore_kube.client import KubeClient, Requested, ignore
 
-from rstore_operator.cluster.packed import pack, unpack
+from rstore_operator.cluster.seen_objects import SeenObjects, Store
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.cluster.spares import Spares
 from rstore_operator.controller import Controller
@@ -43,38 +43,28 @@ from rstore_operator.resource.state import OperatorName
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
 
 REQUEST_TIMEOUT_SECONDS = 10
-
-Key = tuple[str, str]
-"""Namespace and name of a store."""
+LISTED_AT_ONCE = 100
+"""Objects in one answer to a listing: each takes some 50 KiB until it is kept."""
 
 
 class _WatchedStore:
-    """The children of one store, from kopf's indexes."""
+    """What the watches show of one store."""
 
-    def __init__(self, key: Key, indexes: Mapping[str, Any]) -> None:
-        self._key = key
-        self._indexes = indexes
+    def __init__(self, store: Store, seen: SeenObjects) -> None:
+        self._store = store
+        self._seen = seen
 
     def children(self) -> Iterable[Mapping[str, Any]]:
         """Returns children of every kind, as last seen."""
-        for kind in CHILD_KINDS:
-            yield from self._of(_index_name(kind))
+        return self._seen.of(self._store, CHILD_KINDS)
 
     def pods(self) -> Iterable[Mapping[str, Any]]:
         """Returns pods, as last seen."""
-        yield from self._of(_index_name("Pod"))
+        return self._seen.of(self._store, ("Pod",))
 
     def claims(self) -> Iterable[Mapping[str, Any]]:
         """Returns claims of volumes, as last seen."""
-        yield from self._of(_index_name("PersistentVolumeClaim"))
-
-    def _of(self, index: str) -> Iterable[Mapping[str, Any]]:
-        packed = self._indexes[index]
-        return map(unpack, tuple(packed[self._key])) if self._key in packed else ()
-
-
-def _index_name(kind: str) -> str:
-    return f"{kind.lower()}_index"
+        return self._seen.of(self._store, ("PersistentVolumeClaim",))
 
 
 class Handlers:
@@ -94,7 +84,6 @@ class Handlers:
         operator_pods: OperatorPods = UNKNOWN_PODS,
         hash_check_seconds: float = 0.0,
         concurrent_rollouts: int = DEFAULT_LIMIT,
-        watches: Watches | None = None,
         metrics: OperatorMetrics | None = None,
         operator: OperatorName | None = None,
         may_act: Callable[[], bool] = lambda: True,
@@ -111,26 +100,22 @@ class Handlers:
         self._turns = Turns(concurrent_rollouts)
         self._pace = Pace()
         self._spares = Spares()
-        self._indexes: Mapping[str, Any] = {}
         self._metrics = metrics or OperatorMetrics("", time.monotonic)
-        watches = watches or Watches()
-        self._controller = Controller(self._reconciler, unseen=watches.never_seen, stepped=self._metrics.stepped)
-        self._metrics.watch(self._controller.states, watches.out_of_step, may_act)
+        self._seen = SeenObjects(self._child_changed)
+        self.watches = Watches(self._seen)
+        self._controller = Controller(self._reconciler, unseen=self.watches.never_seen, stepped=self._metrics.stepped)
+        self._metrics.watch(self._controller.states, self.watches.out_of_step, may_act)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """Register all handlers."""
         kopf.on.startup(registry=registry)(configure)
         kopf.on.login(registry=registry)(login)
-        labels = {STORE_LABEL: kopf.PRESENT}
-        for kind, resource in SEEN_KINDS.items():
-            # The watch selects children by their label already (see configure); the filter here repeats it for clarity.
-            name, place = _index_name(kind), _place(resource)
-            kopf.index(*place, id=name, labels=labels, registry=registry)(_indexer(kind))
-            kopf.on.event(*place, id=f"{name}_wake", labels=labels, registry=registry)(self._child_changed)
+        for kind in SEEN_KINDS.values():
+            kopf.index(*_place(kind), registry=registry)(nothing_to_index)
         kopf.on.event(*_place(STORE), id="store_wake", registry=registry)(self._store_changed)
 
-    async def _child_changed(self, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
-        self._controller.child_changed(namespace or "", labels.get(STORE_LABEL, ""))
+    def _child_changed(self, namespace: str, store: str) -> None:
+        self._controller.child_changed(namespace, store)
 
     async def _store_changed(
         self,
@@ -139,9 +124,8 @@ class Handlers:
         name: str | None,
         uid: str | None,
         meta: Mapping[str, Any],
-        **kwargs: Any,
+        **_: Any,
     ) -> None:
-        self._indexes = {index: kwargs[index] for index in map(_index_name, SEEN_KINDS)}
         ref = StoreRef(namespace or "", name or "", uid or "")
         if event.get("type") == "DELETED":
             self._controller.store_deleted(ref)
@@ -151,7 +135,7 @@ class Handlers:
 
     def _reconciler(self, ref: StoreRef) -> Reconciler:
         return Reconciler(
-            Sites(Site(ref, self._client, _WatchedStore((ref.namespace, ref.name), self._indexes))),
+            Sites(Site(ref, self._client, _WatchedStore((ref.namespace, ref.name), self._seen))),
             self._image,
             certificates=self._certificates,
             operator_pods=self._operator_pods,
@@ -183,13 +167,9 @@ def _place(kind: Kind) -> tuple[str, str] | tuple[str, str, str]:
     return (kind.group, kind.version, kind.plural) if kind.group else (kind.version, kind.plural)
 
 
-def _indexer(kind: str) -> Callable[..., Any]:
-    async def index(
-        namespace: str | None, labels: Mapping[str, str], body: Mapping[str, Any], **_: Any
-    ) -> dict[Key, bytes]:
-        return {(namespace or "", labels.get(STORE_LABEL, "")): pack(kind, body)}
-
-    return index
+async def nothing_to_index(**_: Any) -> None:
+    """Never called. That it is registered for a kind has kopf watch the kind, and hold events of stores back until all
+    such kinds have been listed: a store is not looked after before its objects are seen."""
 
 
 async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -207,6 +187,8 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.connect_timeout = 10
     settings.watching.reconnect_backoff = 0.5
     settings.watching.server_timeout = SERVER_TIMEOUT_SECONDS
+    settings.watching.chunk_size = LISTED_AT_ONCE
+    settings.queueing.idle_timeout = 0.5  # kopf keeps an object, and a task, for so long after its last event
     settings.networking.request_timeout = 60
     settings.process.ultimate_exiting_timeout = 20
     for kind in SEEN_KINDS.values():

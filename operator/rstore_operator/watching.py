@@ -4,6 +4,10 @@ kopf ends the whole operator when one of its watches is refused, does not look f
 started, and keeps what was deleted while a watch was down. Here each pair of kind and namespace is listed and watched
 for as long as the operator runs: whatever ends a watch, the objects are listed anew, and those that are gone are
 reported as deleted. A watch that is out of step is known, so that the operator does not count as healthy meanwhile.
+
+kopf has a task and a queue for each object that it is shown, and at the start keeps all of them until every kind has
+been listed. So it is shown the stores only, and of these what :func:`_brief` leaves; the objects of stores, which are
+thousands, go to :class:`SeenObjects`.
 """
 
 from __future__ import annotations
@@ -12,16 +16,19 @@ import asyncio
 import copy
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import msgspec
 from kopf._cogs.clients import errors, fetching, watching
 from kopf._cogs.configs.configuration import OperatorSettings
 from kopf._cogs.structs.references import Insights, Namespace, Resource
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
+from rstore_api.domain.kubernetes import SEEN_KINDS
 from rstore_api.logs import get_logger
+
+from rstore_operator.cluster.seen_objects import SeenObjects, uid_of
 
 log = get_logger(__name__)
 _requests = logging.getLogger(f"{__name__}.requests")
@@ -33,8 +40,65 @@ GRACE_SECONDS = 20.0
 SERVER_TIMEOUT_SECONDS = 240
 """How long one watch request lasts."""
 _EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
+_KINDS = {(kind.group, kind.plural): name for name, kind in SEEN_KINDS.items()}
 
 Body = Mapping[str, Any]
+Event = dict[str, Any]
+"""An event as kopf has it: its type, None for an object of a listing, and the object."""
+
+
+class _Receiver(Protocol):
+    """What gets the objects of one watch. Each method returns what kopf is shown."""
+
+    def there(self, event: str | None, body: Body, /) -> Iterable[Event]:
+        """The object is there, by an event of that type or by a listing."""
+
+    def gone(self, body: Body) -> Iterable[Event]:
+        """The object is gone."""
+
+    def listed(self, uids: Collection[str]) -> Iterable[Event]:
+        """A listing has shown the objects that are there; others are gone."""
+
+
+class _Kopf:
+    """Shows kopf the objects in brief. What an event of the deletion of each needs is kept, as JSON, by uid."""
+
+    def __init__(self) -> None:
+        self._briefs: dict[str, bytes] = {}
+
+    def there(self, event: str | None, body: Body, /) -> Iterable[Event]:
+        brief = _brief(body)
+        self._briefs[uid_of(body)] = msgspec.json.encode(brief)
+        return ({"type": event, "object": brief},)
+
+    def gone(self, body: Body) -> Iterable[Event]:
+        self._briefs.pop(uid_of(body), None)
+        return ({"type": "DELETED", "object": _brief(body)},)
+
+    def listed(self, uids: Collection[str]) -> Iterable[Event]:
+        gone = [self._briefs.pop(uid) for uid in list(self._briefs) if uid not in uids]
+        return [{"type": "DELETED", "object": msgspec.json.decode(brief)} for brief in gone]
+
+
+class _OfStores:
+    """Keeps the objects of stores. kopf is shown none of them."""
+
+    def __init__(self, seen: SeenObjects, kind: str, namespace: str | None) -> None:
+        self._seen = seen
+        self._kind = kind
+        self._namespace = namespace
+
+    def there(self, _event: str | None, body: Body, /) -> Iterable[Event]:
+        self._seen.put(self._kind, body)
+        return ()
+
+    def gone(self, body: Body) -> Iterable[Event]:
+        self._seen.drop(self._kind, uid_of(body))
+        return ()
+
+    def listed(self, uids: Collection[str]) -> Iterable[Event]:
+        self._seen.keep_only(self._kind, self._namespace, uids)
+        return ()
 
 
 class NoMemories(ResourceMemories):
@@ -55,14 +119,13 @@ class _Watch:
 
     kind: str
     namespace: str | None
+    receiver: _Receiver
     out_since: float
     """When it last began to be out of step; meaningless while ``in_step``."""
     in_step: bool = False
     was_in_step: bool = False
     error: str = ""
     backoff_seconds: float = FIRST_BACKOFF_SECONDS
-    objects: dict[str, bytes] = field(default_factory=dict)
-    """What an event of the deletion of each object that exists needs, as JSON, by uid."""
 
     def __str__(self) -> str:
         where = f" in namespace {self.namespace}" if self.namespace else ""
@@ -72,7 +135,9 @@ class _Watch:
 class Watches:
     """The watches of one operator."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seen: SeenObjects, clock: Callable[[], float] = time.monotonic) -> None:
+        """``seen`` gets the objects of stores."""
+        self._seen = seen
         self._clock = clock
         self._watches: dict[tuple[str, str | None], _Watch] = {}
 
@@ -115,22 +180,23 @@ class Watches:
         namespace: Namespace,
         operator_pause_waiter: asyncio.Future[Any],
     ) -> AsyncIterator[Any]:
-        """Yields one listing, and the events of the watch that follows it until that ends; kopf then asks for the
-        next."""
+        """Yields what kopf is shown of one listing, and of the watch that follows it until that ends; kopf then asks
+        for the next."""
         watch = self._of(resource, namespace)
         settings = _at_once(settings)
         try:
-            listed: dict[str, bytes] = {}
+            listed: set[str] = set()
             version: str | None = None
             async for chunk, version in fetching.fetch_objs(  # noqa: B007 (the last one counts)
                 logger=_requests, settings=settings, resource=resource, namespace=namespace
             ):
                 for body in chunk:
-                    listed[_uid(body)] = _brief(body)
-                    yield {"type": None, "object": body}
-            for event in watch_gone(watch.objects, listed):
+                    listed.add(uid_of(body))
+                    for event in watch.receiver.there(None, body):
+                        yield event
+            for event in watch.receiver.listed(listed):
                 yield event
-            self._is_in_step(watch, listed)
+            self._is_in_step(watch)
             yield watching.Bookmark.LISTED
             active = True
             while active and not operator_pause_waiter.done():
@@ -152,30 +218,34 @@ class Watches:
                         continue
                     active = True
                     version = seen.get("metadata", {}).get("resourceVersion", version)
-                    if kind == "DELETED":
-                        watch.objects.pop(_uid(seen), None)
-                    elif kind != "BOOKMARK":
-                        watch.objects[_uid(seen)] = _brief(seen)
-                    yield raw
+                    if kind == "BOOKMARK":
+                        continue
+                    gone = kind == "DELETED"
+                    for event in watch.receiver.gone(seen) if gone else watch.receiver.there(kind, seen):
+                        yield event
             self._is_out(watch)
         except Exception as error:  # whatever it is, the operator looks again
             self._has_failed(watch, error)
             if isinstance(error, errors.APINotFoundError):  # the kind is gone, and all objects with it
-                for event in watch_gone(watch.objects, {}):
+                for event in watch.receiver.listed(()):
                     yield event
-                watch.objects.clear()
             yield watching.Bookmark.LISTED  # other watches do not wait for this one
             await asyncio.sleep(watch.backoff_seconds)
             watch.backoff_seconds = min(LAST_BACKOFF_SECONDS, watch.backoff_seconds * 2)
 
     def _of(self, resource: Resource, namespace: str | None) -> _Watch:
         kind = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
-        return self._watches.setdefault((kind, namespace), _Watch(kind, namespace, self._clock()))
+        watch = self._watches.get((kind, namespace))
+        if watch is None:
+            seen = _KINDS.get((resource.group, resource.plural))
+            receiver = _OfStores(self._seen, seen, namespace) if seen is not None else _Kopf()
+            watch = self._watches[kind, namespace] = _Watch(kind, namespace, receiver, self._clock())
+        return watch
 
-    def _is_in_step(self, watch: _Watch, listed: dict[str, bytes]) -> None:
+    def _is_in_step(self, watch: _Watch) -> None:
         if watch.error:
             log.info("watching_again", kind=watch.kind, namespace=watch.namespace)
-        watch.objects, watch.error, watch.backoff_seconds = listed, "", FIRST_BACKOFF_SECONDS
+        watch.error, watch.backoff_seconds = "", FIRST_BACKOFF_SECONDS
         watch.in_step = watch.was_in_step = True
 
     def _is_out(self, watch: _Watch) -> None:
@@ -198,12 +268,6 @@ def _at_once(settings: OperatorSettings) -> OperatorSettings:
     return changed
 
 
-def watch_gone(before: Mapping[str, bytes], listed: Mapping[str, bytes]) -> Iterable[dict[str, Any]]:
-    """Returns the missed events of objects that existed ``before`` and are not listed now."""
-    gone = (brief for uid, brief in before.items() if uid not in listed)
-    return [{"type": "DELETED", "object": msgspec.json.decode(brief)} for brief in gone]
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, errors.APINotFoundError):
         return "the API server does not know it; is the custom resource definition there?"
@@ -212,16 +276,11 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _uid(body: Body) -> str:
-    meta = body["metadata"]
-    return str(meta.get("uid") or f"{meta.get('namespace')}/{meta.get('name')}")
-
-
-def _brief(body: Body) -> bytes:
-    """Returns the part of an object that an event of its deletion needs, as JSON: it is kept of thousands of them."""
-    keys = ("name", "namespace", "uid", "labels", "resourceVersion")
+def _brief(body: Body) -> dict[str, Any]:
+    """Returns what kopf and its handlers need of an object."""
+    keys = ("name", "namespace", "uid", "labels", "resourceVersion", "deletionTimestamp", "finalizers")
     meta = {key: body["metadata"][key] for key in keys if key in body["metadata"]}
-    return msgspec.json.encode({"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": meta})
+    return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": meta}
 
 
 async def watch_also(insights: Insights, resource: Resource) -> None:

@@ -12,14 +12,19 @@ import pytest
 from kopf._cogs.clients import errors, fetching
 from kopf._cogs.clients import watching as kopf_watching
 from kopf._cogs.structs.references import Resource
+from rstore_api.domain.kubernetes import STORE_LABEL
 from rstore_operator import watching
+from rstore_operator.cluster.seen_objects import SeenObjects
 from rstore_operator.watching import GRACE_SECONDS, NoMemories, Watches
 
+OTHERS = Resource("example.com", "v1", "others", namespaced=True)
 SECRETS = Resource("", "v1", "secrets", namespaced=True)
 
 
 def item(name: str, version: str = "1") -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": version}, "data": {"k": "v"}}
+    labels = {STORE_LABEL: "orders"}
+    meta = {"name": name, "namespace": "n", "uid": name, "labels": labels, "resourceVersion": version}
+    return {"metadata": {**meta, "managedFields": []}, "data": {"k": "v"}}
 
 
 def refused(status: int) -> errors.APIError:
@@ -35,7 +40,9 @@ class Script:
         self.events: list[Any] = []
         self.now = 0.0
         self.slept: list[float] = []
-        self.watches = Watches(lambda: self.now)
+        self.changed: list[tuple[str, str]] = []
+        self.seen = SeenObjects(lambda *store: self.changed.append(store))
+        self.watches = Watches(self.seen, lambda: self.now)
         monkeypatch.setattr(fetching, "fetch_objs", self._fetch)
         monkeypatch.setattr(kopf_watching, "watch_objs", self._watch)
         monkeypatch.setattr(watching.asyncio, "sleep", self._sleep)
@@ -55,12 +62,15 @@ class Script:
                 raise event
             yield event
 
-    async def run(self, namespace: str = "n") -> list[str]:
+    def secrets(self) -> list[str]:
+        return sorted(body["metadata"]["name"] for body in self.seen.of(("n", "orders"), ["Secret"]))
+
+    async def run(self, namespace: str = "n", *, resource: Resource = OTHERS) -> list[str]:
         """One listing and the watch after it, as kopf sees them."""
         seen = []
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stream = self.watches.stream(
-            settings=kopf.OperatorSettings(), resource=SECRETS, namespace=namespace, operator_pause_waiter=waiter
+            settings=kopf.OperatorSettings(), resource=resource, namespace=namespace, operator_pause_waiter=waiter
         )
         async for event in stream:
             if event is kopf_watching.Bookmark.LISTED:
@@ -137,7 +147,7 @@ async def test_a_watch_that_brings_nothing_is_listed_again_and_one_that_does_goe
         [{"type": "DELETED", "object": item("a")}],
         [],
     ]
-    assert await script.run() == ["listed", "BOOKMARK", "MODIFIED a", "DELETED a"]
+    assert await script.run() == ["listed", "MODIFIED a", "DELETED a"]
     assert script.events == []
 
 
@@ -145,7 +155,7 @@ async def test_a_namespace_that_is_refused_is_named_and_the_other_is_not(script:
     script.lists = [refused(403), [item("a")]]
     assert await script.run("closed") == ["listed"], "nobody waits for it"
     await script.run("open")
-    assert "secrets in namespace closed: refused with 403" in script.watches.never_seen("closed")
+    assert "others.example.com in namespace closed: refused with 403" in script.watches.never_seen("closed")
     assert script.watches.never_seen("open") == ""
     script.lists = [[item("a")]]
     await script.run("closed")
@@ -164,6 +174,30 @@ async def test_when_the_kind_is_gone_all_its_objects_are(script: Script) -> None
     script.lists = [[item("a")], refused(404)]
     await script.run()
     assert await script.run() == ["DELETED a", "listed"]
+
+
+async def test_kopf_is_shown_a_store_in_brief(script: Script) -> None:
+    script.lists = [[item("a")]]
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    stream = script.watches.stream(
+        settings=kopf.OperatorSettings(), resource=OTHERS, namespace="n", operator_pause_waiter=waiter
+    )
+    first = await anext(stream)
+    assert first["object"].keys() == {"apiVersion", "kind", "metadata"}
+    assert first["object"]["metadata"].keys() == {"name", "namespace", "uid", "labels", "resourceVersion"}
+    await stream.aclose()
+
+
+async def test_kopf_is_shown_no_object_of_a_store_and_ours_have_what_is_there(script: Script) -> None:
+    script.lists = [[item("a"), item("b")], [item("b"), item("d")], refused(404)]
+    script.events = [[{"type": "ADDED", "object": item("c")}, {"type": "DELETED", "object": item("a", "2")}], []]
+    assert await script.run(resource=SECRETS) == ["listed"]
+    assert script.secrets() == ["b", "c"]
+    assert await script.run(resource=SECRETS) == ["listed"]
+    assert script.secrets() == ["b", "d"]
+    assert script.changed == [("n", "orders")] * 6, "a, b, c, without a, d, without c; b is as it was"
+    assert await script.run(resource=SECRETS) == ["listed"]
+    assert script.secrets() == [], "the kind is gone"
 
 
 def test_kopf_asks_for_the_stream_where_it_is_put(script: Script) -> None:

@@ -1,0 +1,87 @@
+"""The objects of all stores as the watches show them: some thirty of each store, kept packed, read one store at a
+time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from rstore_api.domain.kubernetes import STORE_LABEL
+
+from rstore_operator.cluster.packed import pack, unpack
+
+Store = tuple[str, str]
+"""Namespace and name of a store."""
+
+
+class _Seen(msgspec.Struct, frozen=True, gc=False):
+    """One object, at one version."""
+
+    version: str
+    packed: bytes
+
+
+class SeenObjects:
+    """The objects with a store's label, by store, kind and uid. ``changed`` is called with the namespace and the store
+    of each that has come, changed or gone."""
+
+    def __init__(self, changed: Callable[[str, str], None]) -> None:
+        self._changed = changed
+        self._stores: dict[Store, dict[str, dict[str, _Seen]]] = {}
+        self._store_of: dict[str, Store] = {}
+
+    def of(self, store: Store, kinds: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yields the store's objects of these kinds, as last seen."""
+        by_kind = self._stores.get(store, {})
+        seen = [one for kind in kinds for one in by_kind.get(kind, {}).values()]
+        return (unpack(one.packed) for one in seen)
+
+    def put(self, kind: str, body: Mapping[str, Any]) -> None:
+        """An object of that kind is there. Nothing has changed if it was seen at the same version."""
+        meta = body["metadata"]
+        uid, version = uid_of(body), str(meta.get("resourceVersion", ""))
+        name = (meta.get("labels") or {}).get(STORE_LABEL)
+        store = (str(meta.get("namespace") or ""), str(name)) if name else None
+        before = self._store_of.get(uid)
+        if before is not None and before == store:
+            if version and self._stores[before][kind][uid].version == version:
+                return
+            store = before  # the same tuple for all objects of a store
+        elif before is not None:
+            self.drop(kind, uid)
+        if store is not None:
+            self._stores.setdefault(store, {}).setdefault(kind, {})[uid] = _Seen(version, pack(kind, body))
+            self._store_of[uid] = store
+            self._changed(*store)
+
+    def drop(self, kind: str, uid: str) -> None:
+        """An object is gone."""
+        store = self._store_of.pop(uid, None)
+        if store is None:
+            return
+        by_kind = self._stores[store]
+        del by_kind[kind][uid]
+        if not by_kind[kind]:
+            del by_kind[kind]
+        if not by_kind:
+            del self._stores[store]
+        self._changed(*store)
+
+    def keep_only(self, kind: str, namespace: str | None, uids: Collection[str]) -> None:
+        """Of that kind there are only these objects in the namespace; in all namespaces, if that is None."""
+        seen = [
+            uid
+            for store, by_kind in self._stores.items()
+            if namespace in (None, store[0])
+            for uid in by_kind.get(kind, {})
+        ]
+        for uid in seen:
+            if uid not in uids:
+                self.drop(kind, uid)
+
+
+def uid_of(body: Mapping[str, Any]) -> str:
+    """Returns the uid of an object; its namespace and name where it has none."""
+    meta = body["metadata"]
+    return str(meta.get("uid") or f"{meta.get('namespace')}/{meta.get('name')}")
