@@ -1,12 +1,13 @@
-"""The hash of keys at a revision, by which replicas, regions and backups are compared: HashKV.
+"""Checksums by which replicas, regions and backups are compared.
 
-It is CRC32C over the keys that exist at that revision, in order: key, value, create and mod revision, version, lease.
+HashKV is CRC32C over the keys that exist at a revision, in order: key, value, create and mod revision, version, lease.
 Rows that compaction may or may not have removed are not in it, so it is equal in all regions (I8).
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 import google_crc32c
 
@@ -21,3 +22,10 @@ def packed(key: bytes, value: bytes, created: int, modified: int, version: int, 
 def extend(checksum: int, hashed: bytes) -> int:
     """Returns the hash of the keys before, ``checksum``, and of what :func:`packed` returned for the next ones."""
     return int(google_crc32c.extend(checksum, hashed))
+
+
+def extend_names(checksum: int, keys: Iterable[bytes]) -> int:
+    """Returns the checksum of the names of some keys and of those that follow them: CRC32C of each one's length (u32)
+    and bytes. It says whether a range that was deleted as a whole had the same keys elsewhere.
+    """
+    return extend(checksum, b"".join([part for key in keys for part in (len(key).to_bytes(4, "big"), key)]))

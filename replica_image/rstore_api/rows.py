@@ -40,7 +40,8 @@ LEVELS: Mapping[int, int] = {KEY: 1, LEASE: 2, AUTH: 3}
 FLAGS_AT = 1
 """Where a body has its flags."""
 LEASE_ID_BYTES = 8
-LEASE_VALUE_BYTES = 16
+LEASE_VALUE = struct.Struct(">qq")
+"""The value of a lease: seconds to live as granted, and seconds that were left at the revision of the row; 0: all."""
 
 BODY_HEADER = struct.Struct(">BBHQQq")
 BODY_HEADER_BYTES = BODY_HEADER.size
@@ -119,7 +120,7 @@ def unpack(revision: int, sub: int, body: bytes) -> Row:
         if kind == LEASE and key_bytes != LEASE_ID_BYTES:
             raise DamagedRows(f"row {revision}.{sub}: {key_bytes} bytes are no id of a lease")
         return Row(revision, sub, key, deletion=True, kind=kind)
-    if kind == LEASE and (key_bytes, len(body) - end_of_key, lease) != (LEASE_ID_BYTES, LEASE_VALUE_BYTES, 0):
+    if kind == LEASE and (key_bytes, len(body) - end_of_key, lease) != (LEASE_ID_BYTES, LEASE_VALUE.size, 0):
         raise DamagedRows(f"row {revision}.{sub}: {len(body)} bytes are no lease")
     if flags & ~KIND_BITS or (kind == AUTH and lease) or version == 0 or not 0 < create_revision <= revision:
         raise DamagedRows(
@@ -197,7 +198,7 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
                 is_sound = after == after_key and not (created or version or lease)
             else:
                 is_sound = version != 0 and 0 < created <= revision and after_key <= after
-                is_sound = is_sound and not lease and (flags != LEASE or after == after_key + LEASE_VALUE_BYTES)
+                is_sound = is_sound and not lease and (flags != LEASE or after == after_key + LEASE_VALUE.size)
             kind = flags & ~FLAG_DELETION
             is_sound = is_sound and kind in LEVELS and (kind != LEASE or key_bytes == LEASE_ID_BYTES)
         else:

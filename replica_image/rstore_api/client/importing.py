@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from rstore_api.client.import_parts import ImportSource, parts
 from rstore_api.client.key_values import Client
+from rstore_api.client.pages import pages
 from rstore_api.errors import OutcomeUnknown, StoreError, Unreachable
 from rstore_api.methods import IMPORT_STEP
 from rstore_api.proto import rpc_pb2
@@ -15,7 +17,6 @@ from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rstore_pb2 import ImportRequest
 
 PART_BYTES = 256 << 10
-PAGE_KEYS = 500
 ATTEMPTS = 5
 """Of a part; what was taken of it before changes nothing."""
 
@@ -76,18 +77,14 @@ async def compare(
     version, revisions and lease. None when all are.
     """
     expected = (key.kv for key in source.imported_keys())
-    start = b"\0"
-    while True:
-        request = rpc_pb2.RangeRequest(key=start, range_end=b"\0", limit=PAGE_KEYS, revision=revision)
-        page = await client.range(request, timeout_seconds=timeout_seconds)
-        difference = await asyncio.to_thread(_first_difference, expected, list(page.kvs))
-        if difference is not None:
-            return difference
-        advance(len(page.kvs))
-        if not page.more:
-            missing = next(expected, None)
-            return None if missing is None else Difference(missing.key, missing, None)
-        start = page.kvs[-1].key + b"\0"
+    async with aclosing(pages(client, revision=revision, timeout_seconds=timeout_seconds)) as stored:
+        async for page in stored:
+            difference = await asyncio.to_thread(_first_difference, expected, page.kvs)
+            if difference is not None:
+                return difference
+            advance(len(page.kvs))
+    missing = await asyncio.to_thread(next, expected, None)
+    return None if missing is None else Difference(missing.key, missing, None)
 
 
 def _first_difference(expected: Iterator[KeyValue], stored: list[KeyValue]) -> Difference | None:

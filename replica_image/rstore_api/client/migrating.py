@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from rstore_api.client.importing import PAGE_KEYS, fill
+from rstore_api.client.importing import fill
 from rstore_api.client.key_values import Client
 from rstore_api.client.migration_steps import MARK, Point, steps
+from rstore_api.client.pages import pages
 from rstore_api.dialling.endpoint import TEMPORARY
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.errors import LeaseExists, LeaseNotFound, OutcomeUnknown, StoreError
@@ -295,17 +296,12 @@ class Migration:
 
     @staticmethod
     async def _pages(client: Client, revision: int) -> AsyncGenerator[kv_pb2.KeyValue, None]:
-        start = b"\0"
-        while True:
-            request = rpc_pb2.RangeRequest(key=start, range_end=b"\0", limit=PAGE_KEYS, revision=revision)
-            page = await client.range(request, timeout_seconds=PATIENCE_SECONDS)
-            revision = revision or page.header.revision
-            for kv in page.kvs:
-                if kv.key != MARK:
-                    yield kv
-            if not page.more:
-                return
-            start = page.kvs[-1].key + b"\0"
+        read = pages(client, revision=revision, timeout_seconds=PATIENCE_SECONDS)
+        async with aclosing(read):
+            async for page in read:
+                for kv in page.kvs:
+                    if kv.key != MARK:
+                        yield kv
 
     async def finish(self) -> None:
         """Takes the mark away: the store is its clients' alone from here on."""

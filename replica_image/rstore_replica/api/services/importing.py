@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group
 from rstore_replica.api.routing.router import CallInfo, Router
+from rstore_replica.mvcc.data.auth import TOKEN_KEY_BYTES, with_token_key
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.transfer.importing import step_of
 
@@ -57,6 +59,8 @@ class ImportService:
         if remaining <= 0:
             raise DeadlineExceeded
         state = self._machine.state
+        for record in request.auth:
+            record.value = with_token_key(record.key, record.value, secrets.token_bytes(TOKEN_KEY_BYTES))
         step = step_of(request, state)
         if self._machine.write_limits(len(step.chunk.rows)).no_space:
             raise NoSpace

@@ -68,6 +68,18 @@ def is_record(key: bytes, value: bytes) -> bool:
         return False
 
 
+def with_token_key(key: bytes, value: bytes, token_key: bytes) -> bytes:
+    """Returns the value of a row, which is the switch with another key of tokens, where it is the switch and on. So
+    nobody who can read a backup can make tokens for what is restored from it.
+    """
+    if key != SWITCH_KEY or not is_record(key, value):
+        return value
+    switch = AuthSwitch.FromString(value)
+    if switch.enabled:
+        switch.token_key = token_key
+    return switch.SerializeToString()
+
+
 class AuthRecords:
     """Users and roles inside one transaction, at the newest revision or at ``revision``."""
 

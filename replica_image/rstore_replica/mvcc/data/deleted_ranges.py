@@ -7,21 +7,12 @@ count and checksum say whether they are. The rows themselves are stored like any
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import google_crc32c
 from google.protobuf.message import DecodeError
 from rstore_api.proto.rstore_pb2 import DeletedRange
 
 from rstore_replica.mvcc.data.store import DataDamaged, Position, Store, Transaction
 
 PREFIX = b"deleted/"
-
-
-def extend(checksum: int, keys: Iterable[bytes]) -> int:
-    """Returns the checksum of some keys and of those that follow them: CRC32C of each one's length (u32) and bytes."""
-    joined = b"".join([part for key in keys for part in (len(key).to_bytes(4, "big"), key)])
-    return int(google_crc32c.extend(checksum, joined))
 
 
 def save(store: Store, transaction: Transaction, note: DeletedRange, position: Position) -> None:

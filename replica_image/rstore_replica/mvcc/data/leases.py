@@ -20,8 +20,7 @@ FEATURE_LEVEL = rows.LEVELS[rows.LEASE]
 """Of the first version that knows rows of leases."""
 PAGE_LEASES = 1000
 _ID = struct.Struct(">q")
-_VALUE = struct.Struct(">qq")
-assert (_ID.size, _VALUE.size) == (rows.LEASE_ID_BYTES, rows.LEASE_VALUE_BYTES)
+assert _ID.size == rows.LEASE_ID_BYTES
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -43,7 +42,7 @@ class Lease(msgspec.Struct, frozen=True):
     @property
     def value(self) -> bytes:
         """The value of the row."""
-        return _VALUE.pack(self.ttl_seconds, self.remaining_seconds)
+        return rows.LEASE_VALUE.pack(self.ttl_seconds, self.remaining_seconds)
 
 
 def pack_id(lease: int) -> bytes:
@@ -59,7 +58,7 @@ def unpack_id(key: bytes) -> int:
 def lease_of(body: bytes, revision: int) -> Lease:
     """Returns the lease of a row that is no deletion."""
     after_id = rows.BODY_HEADER_BYTES + rows.LEASE_ID_BYTES
-    ttl_seconds, remaining_seconds = _VALUE.unpack(body[after_id:])
+    ttl_seconds, remaining_seconds = rows.LEASE_VALUE.unpack(body[after_id:])
     return Lease(unpack_id(body[rows.BODY_HEADER_BYTES : after_id]), ttl_seconds, remaining_seconds, revision)
 
 

@@ -8,6 +8,7 @@ beginning. How far it is, is kept with the data: after a restart it goes on, in 
 from __future__ import annotations
 
 import msgspec
+from rstore_api import key_hash
 from rstore_api.proto.rstore_pb2 import DeletedRange
 
 from rstore_replica.mvcc.data import deleted_ranges, hidden, layout
@@ -89,7 +90,7 @@ class Deleting:
         keys, next_key = writer.some_keys(start, end, self._step_keys)
         writer.delete_all(keys)
         writer.flush()
-        checksum = deleted_ranges.extend(progress.checksum, keys)
+        checksum = key_hash.extend_names(progress.checksum, keys)
         return msgspec.structs.replace(progress, next_key=next_key, count=progress.count + len(keys), checksum=checksum)
 
     def _go_on_later(self, progress: Progress) -> None:

@@ -17,6 +17,7 @@ from rstore_api.proto.rstore_pb2 import (
     ImportRequest,
     ImportStep,
 )
+from rstore_replica.mvcc.data.auth import with_token_key
 from rstore_replica.mvcc.transfer.importing import step_of
 from unit.mvcc.replicas import Replica, topology
 from unit.mvcc.transfer.transfers import install
@@ -114,6 +115,14 @@ def test_users_and_roles_come_with_it_and_are_in_force(us: Replica, tmp_path: Pa
 def test_what_is_no_user_and_no_role_is_refused(us: Replica, record: tuple[bytes, bytes]) -> None:
     with pytest.raises(InvalidRequest, match="no user, no role"):
         step_of(with_auth(parts(), [record])[-1], us.machine.state)
+
+
+def test_the_key_of_tokens_is_another_one_where_auth_is_on() -> None:
+    changed = {key: with_token_key(key, value, b"n" * 32) for key, value in AUTH}
+    assert AuthSwitch.FromString(changed[b"s"]) == AuthSwitch(enabled=True, revision=4, token_key=b"n" * 32)
+    assert {key: value for key, value in changed.items() if key != b"s"} == dict(AUTH[:1] + AUTH[2:])
+    off = AuthSwitch(revision=4).SerializeToString()
+    assert with_token_key(b"s", off, b"n" * 32) == off
 
 
 def test_another_region_gets_all_of_it_and_what_follows(us: Replica, tmp_path: Path) -> None:
