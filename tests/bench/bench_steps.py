@@ -17,7 +17,7 @@ from uuid import UUID
 
 from bench.results import Row, save, wanted
 from rstore_api.proto.kv_pb2 import KeyValue
-from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, PutResponse, TxnRequest
+from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, PutResponse, RangeRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import RequestId, RewindStep
 from rstore_replica.api.batcher import BatchLimits
 from rstore_replica.mvcc.data import compaction
@@ -123,6 +123,20 @@ def writes(steps: Steps, directory: Path) -> None:
         pass
 
 
+def passing_over(steps: Steps, directory: Path) -> None:
+    """Ranges inside a write, over keys that were deleted."""
+    us = Replica(directory / "us")
+    fill(us, 200_000)
+    us.delete_in_steps(DeleteRangeRequest(key=b"key/", range_end=b"key0"))
+    deleted = RangeRequest(key=b"key/", range_end=b"key0")
+    for number in range(ROUNDS):
+        with timed(steps, us, "write: a slice of a range over deleted keys"):
+            us.txn(then=[deleted])
+        with timed(steps, us, "write: the same behind 511 puts"):
+            puts = [PutRequest(key=b"other/%d" % (number * 511 + n), value=VALUE) for n in range(511)]
+            us.write(*puts, TxnRequest(success=operations([deleted])))
+
+
 def leaving_a_tail(steps: Steps, directory: Path) -> None:
     """An old primary comes back."""
     us, eu = Replica(directory / "us"), Replica(directory / "eu", "eu")
@@ -180,7 +194,7 @@ def main() -> None:
         return
     steps = Steps()
     gc.set_threshold(20_000, 50, 100)  # as in a replica
-    for section in (writes, leaving_a_tail, snapshots):
+    for section in (writes, passing_over, leaving_a_tail, snapshots):
         with tempfile.TemporaryDirectory() as directory:
             gc.freeze()
             section(steps, Path(directory))

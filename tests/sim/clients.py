@@ -156,7 +156,10 @@ class Clients:
         return operation, work
 
     def _txn(self) -> tuple[Operation, Callable[[Host], Awaitable[None]]]:
-        """Puts two keys if the first has (or has not) been created; reads both else."""
+        """Puts two keys if the first has (or has not) been created; reads both else.
+
+        It looks at all keys, too: in slices, where they are deleted.
+        """
         first, second = self._rng.sample(self._keys, 2)
         value = self._value()
         operation = self._new(
@@ -164,11 +167,14 @@ class Clients:
         )
         relation = self._rng.choice([rpc.Compare.EQUAL, rpc.Compare.GREATER])
         compare = rpc.Compare(key=first, target=rpc.Compare.CREATE, result=relation, create_revision=0)
+        all_keys = rpc.Compare(
+            key=b"\0", range_end=b"\0", target=rpc.Compare.VERSION, result=rpc.Compare.GREATER, version=-1
+        )
         puts = [rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value)) for key in (first, second)]
         gets = [rpc.RequestOp(request_range=rpc.RangeRequest(key=key)) for key in (first, second)]
 
         async def work(host: Host) -> None:
-            request = rpc.TxnRequest(compare=[compare], success=puts, failure=gets)
+            request = rpc.TxnRequest(compare=[compare, all_keys], success=puts, failure=gets)
             response = await _submit(host, rstore_pb2.WriteRequest(txn=request), rpc.TxnResponse)
             operation.revision, operation.changed = response.header.revision, response.succeeded
             if response.succeeded:

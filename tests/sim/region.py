@@ -265,7 +265,7 @@ class Host:
         if not self.volume.live_data.exists():
             self.volume.renew_live_data()
         self._environment_synced = False
-        return Machine.open(self.volume.live_data, region=REGION, map_bytes=1 << 20, deletion_step_keys=2)
+        return Machine.open(self.volume.live_data, region=REGION, map_bytes=1 << 20, deletion_step_keys=2, slice_keys=2)
 
     def crash(self, *, power: bool) -> None:
         """The process ends here and now; with ``power`` its machine too."""

@@ -49,6 +49,7 @@ from rstore_replica.mvcc.data.store import (
     Transaction,
     may_be_full,
 )
+from rstore_replica.mvcc.data.walks import SLICE_KEYS, SliceEndedError, Walks
 from rstore_replica.mvcc.requests import budget, deletion
 from rstore_replica.mvcc.requests.counts import RangeCounts
 from rstore_replica.mvcc.requests.dedup import RequestMemory
@@ -134,6 +135,7 @@ class Machine:
         commands: Registry,
         commit_took: Callable[[float], None],
         deletion_step_keys: int,
+        slice_keys: int,
     ) -> None:
         self._path = path
         self._commit_took = commit_took
@@ -152,6 +154,7 @@ class Machine:
         self._holds = Holds(self._tidy_up_later)
         self._counts = RangeCounts()
         self._background = Background(self._tidy_up)
+        self._walks = Walks(slice_keys)
         self._closed = False
         self._restores = 0
         self._load()
@@ -170,13 +173,15 @@ class Machine:
         commands: Registry = COMMANDS,
         commit_took: Callable[[float], None] = lambda _seconds: None,
         deletion_step_keys: int = deletion.DEFAULT_STEP_KEYS,
+        slice_keys: int = SLICE_KEYS,
     ) -> Machine:
         """Opens or creates the data under ``path``, completing a restore that was interrupted.
 
         ``map_bytes`` is where the memory map starts (default: where it need not grow); it grows by itself.
         ``quarantine`` is where diverged tails go (default: beside ``path``); ``commands`` are the kinds that
         this version applies. ``commit_took`` is called with how long each commit of the database took, in seconds;
-        ``deletion_step_keys`` is how many keys of a large deletion one call of :meth:`apply` goes through.
+        ``deletion_step_keys`` is how many keys of a large deletion one call of :meth:`apply` goes through, and
+        ``slice_keys`` how many keys ranges inside a write pass over in one call.
         Raises ``StorageFailed``.
         """
         limits = WriteLimits(
@@ -185,7 +190,16 @@ class Machine:
         quarantine = quarantine or path.with_name(f"{path.name}.quarantine")
         map_bytes = map_bytes or max(INITIAL_MAP_BYTES, min(MAP_QUOTAS * quota_bytes, MAX_MAP_BYTES))
         return Machine(
-            path, region, limits, quota_bytes, map_bytes, quarantine, commands, commit_took, deletion_step_keys
+            path,
+            region,
+            limits,
+            quota_bytes,
+            map_bytes,
+            quarantine,
+            commands,
+            commit_took,
+            deletion_step_keys,
+            slice_keys,
         )
 
     def _load(self) -> None:
@@ -509,8 +523,9 @@ class Machine:
     def apply(self, index: int, term: int, entry: bytes) -> object:
         """Applies a log entry. At or below ``applied_index`` nothing happens and None is returned.
 
-        A large deletion is applied in steps: while ``applied_index`` is below ``index`` afterwards, nothing of it is
-        visible, None was returned, and the same entry is to be applied again before any other.
+        A large deletion is applied in steps, and so is a write whose ranges pass over very many keys: while
+        ``applied_index`` is below ``index`` afterwards, nothing of it is visible, None was returned, and the same entry
+        is to be applied again before any other.
 
         Returns, by command: write: a list with one response or StoreError per request; rows: the new revision or Gap,
         StaleEpoch, InvalidRequest, NotBootstrapped, NotReady; promise: (epoch, revision); promotion: the epoch's
@@ -529,6 +544,8 @@ class Machine:
         try:
             with self._lock:
                 outcome = self._commit(index, term, entry)
+        except SliceEndedError:
+            return None
         except (StorageFailed, ApplyBug, OSError):
             raise
         except UnknownCommandError as error:
@@ -563,6 +580,7 @@ class Machine:
             return msgspec.structs.replace(outcome, position=position), staged, auth
 
         outcome, staged, self._auth = self._transact(work)
+        self._walks.clear()
         if self._staged is not None and (staged is None or staged.generation != self._staged.generation):
             self._clearing = True
         self._staged = staged
@@ -594,11 +612,20 @@ class Machine:
         command = self._commands.find(message)
         body = getattr(message, command.kind)
         place = Place(
-            self._store, transaction, position, before, index, self._limits, self.quarantine, self._deletion_step_keys
+            self._store,
+            transaction,
+            position,
+            before,
+            index,
+            self._limits,
+            self.quarantine,
+            self._deletion_step_keys,
+            self._walks,
         )
+        self._walks.begin(index)
         try:
             outcome = command.apply(place, body)
-        except (lmdb.Error, StorageFailed, OSError):
+        except (lmdb.Error, StorageFailed, OSError, SliceEndedError):
             raise
         except Exception as error:
             raise ApplyBug(f"entry {index} cannot be applied, {command.describe(body)}: {error!r}") from error
@@ -689,6 +716,7 @@ class Machine:
 
         with self._lock:
             position, state, self._auth = self._transact(work)
+            self._walks.clear()
         self._publish(position, state)
 
     # ------------------------------------------------------------------------------------------ checkpoints
@@ -715,6 +743,7 @@ class Machine:
             before, before_state = self._position, self._state
             self._store.close()
             self._load()
+            self._walks.clear()
             self._holds.clear()
             position, state = self._position, self._state
             self._position, self._state = before, before_state

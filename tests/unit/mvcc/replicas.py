@@ -73,13 +73,21 @@ class Replica:
     def bootstrap(self, where: Topology, store: str = STORE) -> Any:
         return self.apply(bootstrap=BootstrapRequest(store_id=store, topology=where))
 
-    def write(self, *requests: Message, limits: WriteLimits | None = None, epoch: int | None = None) -> list[Any]:
+    def write(
+        self,
+        *requests: Message,
+        limits: WriteLimits | None = None,
+        epoch: int | None = None,
+        between: Callable[[], object] = lambda: None,
+    ) -> list[Any]:
+        """Applies an entry with these requests, and calls ``between`` after each slice of it but the last one."""
         batch = WriteBatch(
             epoch=self.machine.state.epoch if epoch is None else epoch,
             requests=[WriteRequest(**{FIELDS[type(request)]: request}) for request in requests],  # type: ignore[arg-type]
             limits=limits or self.machine.write_limits(),
         )
-        return list(self.apply(write=batch))
+        self.log.append(LogEntry(write=batch).SerializeToString())
+        return list(self.apply_last(between))
 
     def put(self, key: bytes, value: bytes = b"", **fields: Any) -> Any:
         return self.write(PutRequest(key=key, value=value, **fields))[0]

@@ -69,7 +69,7 @@ def same_at_every_revision(replica: Replica, model: Model) -> None:
 @given(steps=st.lists(STEPS, max_size=14))
 def test_any_sequence_of_requests(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        primary = Replica(Path(directory) / "us", max_txn_ops=MAX_OPS, deletion_step_keys=1)
+        primary = Replica(Path(directory) / "us", max_txn_ops=MAX_OPS, deletion_step_keys=1, slice_keys=2)
         secondary = Replica(Path(directory) / "eu", "eu", deletion_step_keys=2)
         model = Model(MAX_OPS)
         for kind, detail in steps:

@@ -11,6 +11,7 @@ from rstore_api.proto.rstore_pb2 import WriteLimits
 
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
+from rstore_replica.mvcc.data.walks import Walks
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 
@@ -41,6 +42,8 @@ class Place(msgspec.Struct, frozen=True):
 
     deletion_step_keys: int
     """How many keys one step of a deletion goes through."""
+    walks: Walks
+    """Bound the time that ranges in a write take: by SliceEndedError, after which the command is applied again."""
 
     def unchanged(self, answer: object) -> Outcome:
         """Returns the outcome of a command that is refused, or has nothing to do."""

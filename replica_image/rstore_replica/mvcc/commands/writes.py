@@ -25,7 +25,7 @@ def _write(place: Place, batch: WriteBatch, *, allowed: frozenset[str] = frozens
     if refusal is not None:
         return place.unchanged([refusal] * len(batch.requests))
     limits = batch.limits if batch.HasField("limits") else place.default_limits
-    writer = Writer(place.store, place.transaction, position.revision, region.region)
+    writer = Writer(place.store, place.transaction, position.revision, region.region, place.walks)
     memory = RequestMemory(place.store, place.transaction, place.index)
     answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory, allowed=allowed)
     writer.flush()

@@ -8,6 +8,10 @@ from rstore_api import key_hash
 
 from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.data.walks import Passes, SliceEndedError
+
+PASSES_PER_KEY = 16
+"""So many keys that do not exist are passed over in the time that one takes."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,21 @@ class HashProgress:
 
 
 def hash_some(reader: Reader, revision: int, progress: HashProgress, *, max_keys: int, max_bytes: int) -> HashProgress:
-    """Goes on with at most ``max_keys`` keys or about ``max_bytes``. Each call may use another transaction."""
+    """Goes on with at most ``max_keys`` keys, or PASSES_PER_KEY times as many that it passes over, or about
+    ``max_bytes``. Each call may use another transaction.
+    """
     if progress.next_key is None:
         return progress
     checksum, size = progress.checksum, 0
-    for number, (key, entry) in enumerate(reader.scan(progress.next_key, None, revision)):
-        if number == max_keys or size >= max_bytes:
-            return HashProgress(checksum, key)
-        checksum = key_hash.extend(checksum, packed := _packed(reader, key, entry))
-        size += len(packed)
+    scan = reader.scan(progress.next_key, None, revision, Passes(PASSES_PER_KEY * max_keys))
+    try:
+        for number, (key, entry) in enumerate(scan):
+            if number == max_keys or size >= max_bytes:
+                return HashProgress(checksum, key)
+            checksum = key_hash.extend(checksum, packed := _packed(reader, key, entry))
+            size += len(packed)
+    except SliceEndedError as ended:
+        return HashProgress(checksum, ended.next_key)
     return HashProgress(checksum, None)
 
 

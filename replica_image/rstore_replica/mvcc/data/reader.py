@@ -13,6 +13,7 @@ from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.layout import ENTRY_VERSION, NO_VERSION
 from rstore_replica.mvcc.data.store import Store, Transaction
+from rstore_replica.mvcc.data.walks import Found, OnPass
 
 COUNT_KEYS = 256
 
@@ -52,10 +53,12 @@ class Reader:
             return None
         return entry
 
-    def scan(self, start: bytes, end: bytes | None, revision: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+    def scan(
+        self, start: bytes, end: bytes | None, revision: int | None = None, on_pass: OnPass | None = None
+    ) -> Iterator[Found]:
         """(key, index entry) of the keys in [start, end) that exist (at ``revision``), in order of the keys.
 
-        Nothing may be written in the transaction until the scan is over.
+        ``on_pass`` is called with each of the others. Nothing may be written in the transaction until the scan is over.
         """
         revision = self.bound if revision is None else revision
         bound = None if revision is None else layout.newest_at(revision)
@@ -71,10 +74,14 @@ class Reader:
                 if bound is not None and entry < bound:
                     if not cursor.set_range_dup(key, bound):
                         cursor.set_key(key)  # a failed seek leaves the cursor nowhere
+                        if on_pass is not None:
+                            on_pass(key)
                         continue
                     entry = cursor.value()
                 if entry[ENTRY_VERSION] != NO_VERSION:
                     yield key, entry
+                elif on_pass is not None:
+                    on_pass(key)
 
     def some_keys(self, start: bytes, end: bytes | None, max_visited: int) -> tuple[list[bytes], bytes | None]:
         """Returns the first keys in [start, end) that exist at present, and where to go on; None where all were seen.

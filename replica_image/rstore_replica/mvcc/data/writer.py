@@ -23,6 +23,7 @@ from rstore_replica.mvcc.data.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64
 from rstore_replica.mvcc.data.leases import Attachments, Lease
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Store, Transaction
+from rstore_replica.mvcc.data.walks import Found, OnPass, Walks
 
 _pack_entry, _unpack_entry = ENTRY.pack, ENTRY.unpack
 _pack_body, _pack_row_key = BODY_HEADER.pack, ROW_KEY.pack
@@ -34,8 +35,12 @@ class Writer(Reader):
     ``revision`` is the newest complete revision. Changes belong to the next one, until :meth:`end_revision`.
     """
 
-    def __init__(self, store: Store, transaction: Transaction, revision: int, region: str = "") -> None:
+    def __init__(
+        self, store: Store, transaction: Transaction, revision: int, region: str = "", walks: Walks | None = None
+    ) -> None:
+        """``walks`` bounds the time that scans take: they raise SliceEndedError."""
         super().__init__(store, transaction, region)
+        self._walks = walks
         self.revision = revision
         self.sub = 0
         self._rows: list[tuple[bytes, bytes]] = []
@@ -222,10 +227,27 @@ class Writer(Reader):
             self.flush()
         return super().entry(key, revision)
 
-    def scan(self, start: bytes, end: bytes | None, revision: int | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """As in :class:`Reader`."""
+    def scan(
+        self,
+        start: bytes,
+        end: bytes | None,
+        revision: int | None = None,
+        on_pass: OnPass | None = None,
+    ) -> Iterator[Found]:
+        """As in :class:`Reader`; where there are ``walks`` they take the place of ``on_pass``."""
         self.flush()
-        return super().scan(start, end, revision)
+        scan = super().scan
+        if self._walks is None:
+            return scan(start, end, revision, on_pass)
+        return self._walks.walk(start, lambda begin, on_pass: scan(begin, end, revision, on_pass))
+
+    def count(
+        self, start: bytes, end: bytes | None, revision: int | None = None, pace: Callable[[], None] = lambda: None
+    ) -> int:
+        """As in :class:`Reader`, by :meth:`scan`. ``pace`` is called once."""
+        count = sum(1 for _ in self.scan(start, end, revision))
+        pace()
+        return count
 
     def some_keys(self, start: bytes, end: bytes | None, max_visited: int) -> tuple[list[bytes], bytes | None]:
         """As in :class:`Reader`."""

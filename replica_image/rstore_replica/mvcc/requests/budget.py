@@ -15,12 +15,12 @@ from rstore_api.errors import RequestTooWide
 from rstore_api.proto.rstore_pb2 import WriteLimits
 from rstore_api.rows import BODY_HEADER_BYTES, FRAME_HEADER
 
+from rstore_replica.mvcc.data.walks import Found
+
 DEFAULT_MAX_ROWS = 10_000
 DEFAULT_MAX_BYTES = 4 << 20
 ROW_OVERHEAD_BYTES = BODY_HEADER_BYTES + FRAME_HEADER.size
 """What a row takes in a batch besides its key and value."""
-
-Found = tuple[bytes, bytes]  # key, index entry
 
 
 class Budget:

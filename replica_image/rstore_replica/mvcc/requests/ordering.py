@@ -17,14 +17,13 @@ from rstore_api.errors import AnswerTooLarge
 from rstore_api.proto.rpc_pb2 import RangeRequest
 
 from rstore_replica.mvcc.data.layout import unpack_entry
+from rstore_replica.mvcc.data.walks import Found
 
 SORT_KEYS = 1024
 """Sorted in one step, in which no other thread runs."""
 MAX_ANSWER_BYTES = 64 << 20
 """Keys and values that one Range returns, or puts in order."""
 
-Found = tuple[bytes, bytes]
-"""Key and index entry."""
 _Ranked = tuple[Any, Found]
 """What is sorted by, and the key."""
 

@@ -18,8 +18,9 @@ from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 
 from rstore_replica.mvcc.data.layout import key_range
 from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.data.walks import Found, pacing
 from rstore_replica.mvcc.requests.counts import NO_COUNTS, RangeCounts, View
-from rstore_replica.mvcc.requests.ordering import Found, arrange, check_size, list_bounded, must_see_all
+from rstore_replica.mvcc.requests.ordering import arrange, check_size, list_bounded, must_see_all
 from rstore_replica.mvcc.requests.validate import check_range
 
 ENCODE_KEYS = 128
@@ -124,7 +125,7 @@ def select(
         return Selection()
     if request.count_only:
         return Selection(count=counts.count(view, start, end, pace))
-    scan = _paced(reader.scan(start, end, revision), pace)
+    scan = _paced(reader.scan(start, end, revision, pacing(pace)), pace)
     if request.limit > 0 and not must_see_all(request):
         page = list_bounded(islice(scan, min(request.limit, sys.maxsize - 1) + 1))
         if len(page) > request.limit:

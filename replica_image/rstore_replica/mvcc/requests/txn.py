@@ -28,9 +28,10 @@ from rstore_api.proto.rpc_pb2 import (
 from rstore_api.proto.rstore_pb2 import AuthChanged, WriteLimits, WriteRequest
 
 from rstore_replica.mvcc.data.layout import key_range, unpack_entry
+from rstore_replica.mvcc.data.walks import Found
 from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests import auth, leases, validate
-from rstore_replica.mvcc.requests.budget import Budget, Found
+from rstore_replica.mvcc.requests.budget import Budget
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.ordering import must_see_all
 from rstore_replica.mvcc.requests.range import check_exists, check_revision, read_range
