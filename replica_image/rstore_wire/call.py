@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from struct import Struct
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
@@ -15,7 +17,7 @@ from rstore_wire import frames
 from rstore_wire.frames import Code
 from rstore_wire.headers import block
 from rstore_wire.limits import Limits
-from rstore_wire.messages import PREFIX, PREFIX_BYTES, MessageError, MessageReader
+from rstore_wire.messages import PREFIX, PREFIX_BYTES, MessageError, MessageReader, offered
 from rstore_wire.service import AuthContext, Metadata, Refusal
 from rstore_wire.stream import Carrier, Stream
 
@@ -32,6 +34,7 @@ _pack_start = Struct(f">{_UP_TO_STREAM}sI{len(RESPONSE_BLOCK)}sHBxBIBI").pack
 _pack_end = Struct(f">{_UP_TO_STREAM}sI{len(_OK_BLOCK)}s").pack
 _unpack_prefix = PREFIX.unpack_from
 _LARGEST_AT_ONCE = frames.DEFAULT_MAX_FRAME_BYTES
+_LARGEST_JOINED = _LARGEST_AT_ONCE // 2
 UNREAD = "too many answers of this connection are not read"
 MAX_DETAILS_BYTES = 4_096
 """Of a status's text as it is sent: clients refuse headers of more than 8 KiB."""
@@ -199,14 +202,40 @@ class Call(Stream):
         """Sends one encoded message of a stream of answers; False, and nothing is sent, while the other side does not
         keep up: :meth:`wait_for_room` returns once it does. To a call that has ended nothing is sent.
         """
-        if self.ended_here:
-            return True
-        if self.must_wait:
+        if (self._pending or self.connection.congested) and not self._has_room():
             return False
-        if self._pending and not self.connection.may_answer(self):
-            self.cancel(grpc.StatusCode.RESOURCE_EXHAUSTED, UNREAD)
-        else:
+        if not self.ended_here:
             self.queue_message(message)
+        return True
+
+    def offer_each(self, before: bytes, middles: Sequence[bytes], after: bytes) -> int:
+        """Offers the messages that consist of ``before``, a middle and ``after``, in order; returns how many were sent
+        before one was not taken. Many small ones together cost little more than one.
+        """
+        if len(middles) == 1 or len(before) + len(after) > _LARGEST_JOINED:
+            return offered(self.offer, before, middles, after)
+        sent = 0
+        for middle_bytes, alike in groupby(middles, len):
+            size = len(before) + middle_bytes + len(after)
+            head = PREFIX.pack(0, size) + before
+            between = after + head
+            at_once = max(1, _LARGEST_AT_ONCE // (size + PREFIX_BYTES))
+            while some := list(islice(alike, at_once)):
+                if not self._has_room():
+                    return sent
+                if not self.ended_here:
+                    self._send_headers()
+                    self.queue_encoded(head + between.join(some) + after)
+                sent += len(some)
+        return sent
+
+    def _has_room(self) -> bool:
+        """Whether an answer is taken now. It is, too, by a call that has ended, or ends since too much is unread."""
+        if (self._pending or self.connection.congested) and not self.ended_here:
+            if self.must_wait:
+                return False
+            if not self.connection.may_answer(self):
+                self.cancel(grpc.StatusCode.RESOURCE_EXHAUSTED, UNREAD)
         return True
 
     def queue_message(self, message: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 PREFIX = struct.Struct(">BI")
@@ -23,6 +24,14 @@ class MessageError(Exception):
 def prefixed(message: bytes) -> bytes:
     """A message as it is sent: uncompressed."""
     return PREFIX.pack(0, len(message)) + message
+
+
+def offered(offer: Callable[[bytes], bool], before: bytes, middles: Sequence[bytes], after: bytes) -> int:
+    """Offers the messages ``before + middle + after`` one by one until one is not taken; returns how many were."""
+    for count, middle in enumerate(middles):
+        if not offer(before + middle + after):
+            return count
+    return len(middles)
 
 
 class Arrived(NamedTuple):

@@ -6,11 +6,16 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from enum import Enum
+from struct import Struct
 from typing import Protocol
 
 from rstore_wire import frames
 from rstore_wire.frames import Code
 from rstore_wire.messages import PREFIX, PREFIX_BYTES, Arrived, MessageReader, prefixed
+
+_pack_header = frames.FRAME_HEADER.pack
+_pack_message = Struct(">HBxxIxI").pack
+"""The header of a DATA frame, whose kind and flags are 0, and the prefix of the message in it."""
 
 STREAM_WINDOW_BYTES = 4 << 20
 """How much of a stream may come that nobody has taken yet, where the connection says nothing else."""
@@ -131,12 +136,42 @@ class Stream(ABC):
     def queue_message(self, message: bytes) -> None:
         """Sends a message as far as the windows allow, the rest later. A large one is not copied as a whole."""
         size = len(message) + PREFIX_BYTES
-        if size > frames.DEFAULT_MAX_FRAME_BYTES:
-            self._pending.append(memoryview(PREFIX.pack(0, len(message))))
-            self._pending.append(memoryview(message))
+        if self._goes_now(size):
+            self.connection.write(_pack_message(size >> 8, size & 0xFF, self.id, size - PREFIX_BYTES) + message)
+        elif size > frames.DEFAULT_MAX_FRAME_BYTES:
+            self._queue(PREFIX.pack(0, len(message)), message)
         else:
-            self._pending.append(memoryview(prefixed(message)))
-        self._pending_bytes += size
+            self._queue(prefixed(message))
+
+    def queue_encoded(self, data: bytes) -> None:
+        """Sends messages that have their prefixes."""
+        size = len(data)
+        if self._goes_now(size):
+            self.connection.write(_pack_header(size >> 8, size & 0xFF, frames.DATA, 0, self.id) + data)
+        else:
+            self._queue(data)
+
+    def _goes_now(self, size: int) -> bool:
+        """Whether so much may be sent at once in one frame, as it nearly always may; if so, the windows count it."""
+        connection = self.connection
+        if (
+            self._pending
+            or self._end_block is not None
+            or self.ended_here
+            or size > self.send_window
+            or size > connection.send_window
+            or size > frames.DEFAULT_MAX_FRAME_BYTES
+            or not connection.may_send
+        ):
+            return False
+        self.send_window -= size
+        connection.send_window -= size
+        return True
+
+    def _queue(self, *parts: bytes) -> None:
+        for part in parts:
+            self._pending.append(memoryview(part))
+            self._pending_bytes += len(part)
         self.send_pending()
         self._count_pending()
 
@@ -175,7 +210,7 @@ class Stream(ABC):
             self.send_window -= size
             connection.send_window -= size
             sent += size
-            connection.write(frames.frame(frames.DATA, 0, self.id, bytes(part)))
+            connection.write(_pack_header(size >> 8, size & 0xFF, frames.DATA, 0, self.id) + part)
         self._pending_bytes -= sent
 
     def _count_pending(self) -> None:

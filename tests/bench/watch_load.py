@@ -1,4 +1,4 @@
-"""Watches a range many times over one stream, as a process of its own, and counts what comes.
+"""Watches a range many times, as a process of its own, and counts what comes.
 
 One JSON object on stdin says what to watch (see :class:`Plan`); a line "ready" on stdout says that all watches have
 begun; a line on stdin ends it, and one JSON object on stdout says what was found (see :class:`Found`).
@@ -8,43 +8,61 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 import struct
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from rstore_api import methods
 from rstore_api.proto import rpc_pb2
-from rstore_wire.client import ClientCall, open_stream
+from rstore_wire import frames
+from rstore_wire.client import ClientCall, ClientConnection
+from rstore_wire.headers import block
 
 TESTS = Path(__file__).resolve().parent.parent
 STAMP = struct.Struct(">4sd")
 _MARK = b"@at@"
+_STAMPS = re.compile(_MARK + b"(.{8})", re.DOTALL)
 _LATE_SECONDS = 30.0
+MAX_ANSWER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Plan:
-    """So many watches of the keys with a prefix."""
+    """So many watches of the keys with a prefix, spread over streams, which are spread over connections."""
 
     host: str
     port: int
     tls_directory: str
     watches: int
     prefix: str
+    streams: int = 1
+    connections: int = 1
+    start_revision: int = 0
+    events: int = 0
+    """It ends by itself once so many events have come; 0: with a line on stdin."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Events that came, in how many seconds from the first to the last, and how old the stamps were in them."""
+    """Events that came, in how many seconds from the first to the last, and how old the stamps were in them.
+
+    ``created_seconds`` are those from the first request until all watches had begun; where the plan says how many
+    events come, ``seconds`` are those from the first request, too.
+    """
 
     events: int
     seconds: float
     median_ms: float
     p99_ms: float
+    max_ms: float
+    created_seconds: float
 
     @property
     def events_per_second(self) -> float:
@@ -70,9 +88,21 @@ class Watching:
         self._say(json.dumps(asdict(plan)))
         assert self._hear() == "ready"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
     def end(self) -> Found:
         """Ends it."""
         self._say("end")
+        return self.wait()
+
+    def wait(self) -> Found:
+        """Returns what was found once it has ended by itself."""
         found = Found(**json.loads(self._hear()))
         self._process.wait(_LATE_SECONDS)
         return found
@@ -90,48 +120,127 @@ class Watching:
         return line
 
 
-async def _watch(plan: Plan) -> Found:
+class Tally:
+    """What all streams have been sent."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._watches, self._events = plan.watches, plan.events
+        self.begun, self.done = asyncio.Event(), asyncio.Event()
+        self.created_at = self.first_at = self.last_at = 0.0
+        self.events = 0
+        self.ages: Counter[int] = Counter()
+        """Events by their age in microseconds."""
+        self._created = 0
+
+    def take(self, bodies: list[bytes]) -> None:
+        """Counts what is in answers that came now."""
+        now = time.monotonic()
+        for body in bodies:
+            stamps = _STAMPS.findall(body)
+            if stamps:
+                self.events += len(stamps)
+                for at in stamps:
+                    self.ages[int(1e6 * (now - struct.unpack(">d", at)[0]))] += 1
+                self.first_at, self.last_at = self.first_at or now, now
+            else:
+                self._created += 1
+                if self._created == self._watches:
+                    self.created_at = now
+                    self.begun.set()
+        if self._events and self.events >= self._events:
+            self.done.set()
+
+    def age_ms(self, share: float) -> float:
+        """Returns the age that such a share of the events did not exceed."""
+        left = share * self.events
+        for age in sorted(self.ages):
+            left -= self.ages[age]
+            if left <= 0:
+                return age / 1e3
+        return 0.0
+
+
+class _Stream(ClientCall):
+    """A stream whose answers are counted as they come."""
+
+    __slots__ = ("tally",)
+    tally: Tally
+
+    def data_received(self, payload: bytes, *, end: bool) -> None:
+        """Counts the answers that are complete."""
+        self.credit(len(payload))
+        self.tally.take([message.body for message in self._reader.feed(payload)])
+        if end:
+            raise RuntimeError("the stream has ended")
+
+
+class _Streams(ClientConnection):
+    """A connection of many streams."""
+
+    def begin_watching(self, authority: str, count: int, tally: Tally) -> list[ClientCall]:
+        """Begins so many streams."""
+        headers = [(b":method", b"POST"), (b":scheme", b"https"), (b":path", methods.WATCH.path.encode())]
+        headers += [(b":authority", authority.encode()), (b"content-type", b"application/grpc"), (b"te", b"trailers")]
+        calls: list[ClientCall] = []
+        for at in range(count):
+            number = 2 * at + 1
+            call = _Stream(self, number, max_message_bytes=MAX_ANSWER_BYTES)
+            call.tally = tally
+            self.streams[number] = call
+            self.write(frames.frame(frames.HEADERS, frames.END_HEADERS, number, block(headers)))
+            calls.append(call)
+        return calls
+
+    def headers_received(self, stream: int, block: bytes, *, end: bool) -> None:
+        """Answers begin; none may end."""
+        headers = self._headers.read(block)
+        if end:
+            raise RuntimeError(f"stream {stream} has ended: {headers}")
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    return [total // parts + (at < total % parts) for at in range(parts)]
+
+
+async def _connected(plan: Plan, tally: Tally) -> list[ClientCall]:
     directory = Path(plan.tls_directory)
     context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
     context.load_cert_chain(directory / "tls.crt", directory / "tls.key")
     context.set_alpn_protocols(["h2"])
-    call = await open_stream(
-        plan.host, plan.port, methods.WATCH.path, context=context, server_name=plan.host, max_message_bytes=64 << 20
-    )
+    calls: list[ClientCall] = []
+    for streams in _shares(plan.streams, plan.connections):
+        _, connection = await asyncio.get_running_loop().create_connection(
+            _Streams, plan.host, plan.port, ssl=context, server_hostname=plan.host
+        )
+        calls += connection.begin_watching(f"{plan.host}:{plan.port}", streams, tally)
+    return calls
+
+
+async def _watch(plan: Plan) -> Found:
+    tally = Tally(plan)
     prefix = plan.prefix.encode()
-    request = rpc_pb2.WatchCreateRequest(key=prefix, range_end=prefix[:-1] + bytes([prefix[-1] + 1]))
-    message = rpc_pb2.WatchRequest(create_request=request).SerializeToString()
-    for _ in range(plan.watches):
-        call.queue_message(message)
-    times: list[float] = []
-    ages: list[float] = []
-    begun = asyncio.Event()
-    reading = asyncio.create_task(_read(call, plan.watches, begun, times, ages))
-    await begun.wait()
+    create = rpc_pb2.WatchCreateRequest(
+        key=prefix, range_end=prefix[:-1] + bytes([prefix[-1] + 1]), start_revision=plan.start_revision
+    )
+    message = rpc_pb2.WatchRequest(create_request=create).SerializeToString()
+    calls = await _connected(plan, tally)
+    asked_at = time.monotonic()
+    for call, watches in zip(calls, _shares(plan.watches, plan.streams), strict=True):
+        for _ in range(watches):
+            call.queue_message(message)
+    await tally.begun.wait()
     print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-    reading.cancel()
-    call.close()
-    ages.sort()
-    at = [ages[int(len(ages) * share)] if ages else 0.0 for share in (0.5, 0.99)]
-    seconds = times[1] - times[0] if times else 0.0
-    return Found(len(ages), seconds, 1e3 * at[0], 1e3 * at[1])
-
-
-async def _read(call: ClientCall, watches: int, begun: asyncio.Event, times: list[float], ages: list[float]) -> None:
-    created = 0
-    async for message in call.messages():
-        now = time.monotonic()
-        at = message.find(_MARK)
-        if at < 0:
-            created += 1
-            if created == watches:
-                begun.set()
-            continue
-        times[:] = [times[0] if times else now, now]
-        while at >= 0:
-            ages.append(now - STAMP.unpack_from(message, at)[1])
-            at = message.find(_MARK, at + STAMP.size)
+    await (tally.done.wait() if plan.events else asyncio.to_thread(sys.stdin.readline))
+    for call in calls:
+        call.close()
+    return Found(
+        events=tally.events,
+        seconds=tally.last_at - (asked_at if plan.events else tally.first_at),
+        median_ms=tally.age_ms(0.5),
+        p99_ms=tally.age_ms(0.99),
+        max_ms=tally.age_ms(1.0),
+        created_seconds=tally.created_at - asked_at,
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 from rstore_replica.api.access.callers import ANYBODY, Caller
+from rstore_wire.messages import offered
 from sim.process import Process
 from sim.regions.wires import Frame, Wire
 
@@ -70,6 +71,9 @@ class StreamContext(SimContext):
             return False
         self._send(message)
         return True
+
+    def offer_each(self, before: bytes, middles: Sequence[bytes], after: bytes) -> int:
+        return offered(self.offer, before, middles, after)
 
     async def wait_for_room(self) -> None:
         await asyncio.sleep(FULL_SECONDS)

@@ -140,3 +140,14 @@ async def test_messages_are_offered_until_the_client_does_not_take_them_and_agai
             sizes = [len(message) async for message in call]
         assert MAX_QUEUED_BYTES <= kept <= MAX_QUEUED_BYTES + 2 * (1 << 16)
         assert sizes == [1 << 16] * echo.calls + [4]
+
+
+@pytest.mark.parametrize("size", [200, 5000, 20_000])
+async def test_messages_that_differ_in_the_middle_are_sent_one_by_one_and_in_order(size: int) -> None:
+    async with serving() as (_, echo, port), channel_to(port) as channel:
+        call = channel.stream_stream(f"/{SERVICE}/OfferedEach")()
+        async with asyncio.timeout(20):
+            await call.write(b"%d" % size)
+            messages = [message async for message in call]
+        assert MAX_QUEUED_BYTES < echo.queued_bytes <= MAX_QUEUED_BYTES + 21_000, "the bound holds for many as for one"
+        assert messages == [b"<%d" % number + bytes(size) for number in range(echo.calls + 100)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count, islice
 from typing import Any
 
 import grpc
@@ -30,6 +31,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.queued_bytes = 0
         self.started = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.release = asyncio.Event()
@@ -98,6 +100,20 @@ class Echo:
         await context.wait_for_room()
         assert context.offer(b"last")
 
+    async def offered_each(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        """Sends numbers, each behind ``<`` and before an end of the size that is asked for, as many as there is room
+        for; then, once there is room again, a hundred more.
+        """
+        after = bytes(int(await anext(requests)))
+        numbers = map(str.encode, map(str, count()))
+        while (sent := context.offer_each(b"<", list(islice(numbers, 1000)), after)) == 1000:
+            self.calls += sent
+        self.calls += sent
+        self.queued_bytes = context.connection.pending_bytes
+        await context.wait_for_room()
+        some = [b"%d" % number for number in range(self.calls, self.calls + 100)]
+        assert context.offer_each(b"<", some, after) == 100
+
     async def collect(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         return b"".join([request async for request in requests])
 
@@ -116,6 +132,7 @@ class Echo:
             "Stuck": grpc.stream_stream_rpc_method_handler(self.stuck, _same, _same),
             "Many": grpc.unary_stream_rpc_method_handler(self.many, _same, _same),
             "Offered": grpc.stream_stream_rpc_method_handler(self.offered, _same, _same),
+            "OfferedEach": grpc.stream_stream_rpc_method_handler(self.offered_each, _same, _same),
             "Collect": grpc.stream_unary_rpc_method_handler(self.collect, _same, _same),
         }
 

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import Message
 from rstore_wire.call import EOF, Aborted
 from rstore_wire.exchange import DEADLINE_EXCEEDED, Exchange
+from rstore_wire.messages import offered
 from rstore_wire.service import AuthContext, Metadata
 
 from rstore_replica.api.http.conversions import Conversions
@@ -143,6 +144,10 @@ class GatewayCall:
             return False
         self._put(message)
         return True
+
+    def offer_each(self, before: bytes, middles: Sequence[bytes], after: bytes) -> int:
+        """See ``rstore_wire.call.Call.offer_each``."""
+        return offered(self.offer, before, middles, after)
 
     async def wait_for_room(self) -> None:
         """Returns once messages are taken again, or the call has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from rstore_api.errors import Compacted, StoreError
 from rstore_api.rows import Row
@@ -55,18 +56,18 @@ class Changes:
 
     # ------------------------------------------------------------------ what the hub says
 
-    def deliver(self, _watcher: Watcher, batch: Batch) -> bool:
+    def deliver(self, _watchers: Sequence[Watcher], batch: Batch) -> int:
         """Takes what is wanted of a batch, if the one before was taken."""
         wanted = [
             change.row for change in batch.changes if (self._want.deletions if change.row.deletion else self._want.puts)
         ]
         if not wanted:
-            return True
+            return 1
         if self._batch:
-            return False
+            return 0
         self._batch = wanted
         self._news.set()
-        return True
+        return 1
 
     def cancelled(self, _watcher: Watcher, compact_revision: int) -> None:
         """The watch has ended."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from rstore_api.errors import TooManyRequests
@@ -24,6 +25,7 @@ EMPTY_RANGE = "mvcc: watcher range is empty"
 
 _WATCH_ID, _FRAGMENT = bytes((2 << 3,)), bytes((7 << 3, 1))
 """Of a WatchResponse: the tag of ``watch_id``, and ``fragment: true``."""
+MAX_ID_FIELD_BYTES = 11
 
 
 class StreamContext(Protocol):
@@ -31,6 +33,11 @@ class StreamContext(Protocol):
 
     def offer(self, message: bytes, /) -> bool:
         """Sends a message; False, and nothing is sent, while the client does not keep up."""
+
+    def offer_each(self, before: bytes, middles: Sequence[bytes], after: bytes, /) -> int:
+        """Sends the messages that consist of ``before``, a middle and ``after``, in order, while the client keeps up;
+        returns how many.
+        """
 
     async def wait_for_room(self) -> None:
         """Returns once messages are taken again, or the call has ended."""
@@ -116,7 +123,15 @@ class WatchStream:
             puts=rpc_pb2.WatchCreateRequest.NOPUT not in filters,
             deletions=rpc_pb2.WatchCreateRequest.NODELETE not in filters,
         )
-        watcher = Watcher(self, number, span, want, fragment=request.fragment, notify_progress=request.progress_notify)
+        watcher = Watcher(
+            self,
+            number,
+            span,
+            want,
+            id_field=_WATCH_ID + varint(number % (1 << 64)) if number else b"",
+            fragment=request.fragment,
+            notify_progress=request.progress_notify,
+        )
         self._watchers[number] = watcher
         if watcher.notify_progress:
             self._quiet[watcher] = None
@@ -169,22 +184,26 @@ class WatchStream:
 
     # ------------------------------------------------------------------ what the hub says
 
-    def deliver(self, watcher: Watcher, batch: Batch) -> bool:
-        """Sends the events that the watcher wants."""
-        events = batch.joined(watcher.want)
+    def deliver(self, watchers: Sequence[Watcher], batch: Batch) -> int:
+        """Sends the events that the watchers want, to those for whom there is room."""
+        want = watchers[0].want
+        events = batch.joined(want)
         if not events:
-            return True
+            return len(watchers)
         if self._room is not None:
-            return False
-        number = watcher.number
-        head = self._header(batch.revision) + (_WATCH_ID + varint(number % (1 << 64)) if number else b"")
-        if watcher.fragment and len(head) + len(events) >= self._bounds.fragment_bytes:
-            sent = self._deliver_parts(head, batch.events(watcher.want))
+            return 0
+        header = self._header(batch.revision)
+        if watchers[0].fragment and len(header) + MAX_ID_FIELD_BYTES + len(events) >= self._bounds.fragment_bytes:
+            pieces = batch.events(want)
+            sent = len(list(takewhile(lambda each: self._deliver_parts(header + each.id_field, pieces), watchers)))
+        elif len(watchers) == 1:
+            sent = int(self._context.offer(header + watchers[0].id_field + events))
         else:
-            sent = self._context.offer(head + events)
-        if sent:
-            self._quiet.pop(watcher, None)
-        else:
+            sent = self._context.offer_each(header, [watcher.id_field for watcher in watchers], events)
+        if self._quiet:
+            for watcher in watchers[:sent]:
+                self._quiet.pop(watcher, None)
+        if sent < len(watchers):
             self._wait_for_room()
         return sent
 

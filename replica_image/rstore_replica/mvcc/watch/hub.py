@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Protocol
+from itertools import chain, count
+from typing import NamedTuple, Protocol
 
 from rstore_api.domain.epochs import History, is_left_out, parent_of
 from rstore_api.domain.forks import Chain, fork_revision
@@ -36,14 +36,18 @@ PREVIOUS_BYTES = 16 << 20
 MATCHES_AT_ONCE = 4096
 """Changes sorted by watchers without a pause."""
 BATCHES_AT_ONCE = 32
-"""Batches handed to watchers without a pause."""
+"""Batches handed to sinks without a pause."""
+WATCHERS_AT_ONCE = 512
+"""Watchers that are handed the same batch without a pause."""
 
 
 class Sink(Protocol):
     """Where a watcher's events go: the stream of a client."""
 
-    def deliver(self, watcher: Watcher, batch: Batch) -> bool:
-        """Takes what the watcher wants of a batch; False: there is no room now, nothing of it was taken."""
+    def deliver(self, watchers: Sequence[Watcher], batch: Batch) -> int:
+        """Takes what each of the watchers, which are one audience, wants of a batch. Returns for how many of them, from
+        the first on, there was room: nothing was taken for the others.
+        """
 
     def cancelled(self, watcher: Watcher, compact_revision: int) -> None:
         """The watcher has ended: revisions that it has not been shown are gone, those from ``compact_revision`` on are
@@ -60,11 +64,26 @@ class Watcher:
     """The client's id of it, within its stream."""
     span: Span
     want: Want
+    id_field: bytes = b""
+    """Its number as its sink sends it."""
     fragment: bool = False
     notify_progress: bool = False
     next_revision: int = 0
     """Where to go on from once there is room; while it is in a cohort the cohort's counts."""
     cohort: Cohort | None = None
+
+
+class Audience(NamedTuple):
+    """The watchers of a span that are sent the same by the same sink, but for their numbers."""
+
+    sink: Sink
+    want: Want
+    fragment: bool
+
+
+def audience_of(watcher: Watcher) -> Audience:
+    """Returns the audience that a watcher belongs to."""
+    return Audience(watcher.sink, watcher.want, watcher.fragment)
 
 
 @dataclass(eq=False, slots=True)
@@ -93,7 +112,7 @@ class Cohort:
         groups = self.index.match(key)
         if not groups:
             return groups, False
-        return groups, any(watcher.want.prev_kv for group in groups for watcher in group.members)
+        return groups, any(audience.want.prev_kv for group in groups for audience in group.sorted_by(audience_of))
 
 
 class Read(Protocol):
@@ -128,6 +147,8 @@ class Hub:
         self._sound_to = sys.maxsize
         """Up to where what has been read for the present slice is in the data still."""
         self._lowest_next = False
+        self._ends = 0
+        """How many watchers, or cohorts of them, have been removed."""
 
     # ------------------------------------------------------------------ what there is
 
@@ -201,6 +222,7 @@ class Hub:
 
     def remove(self, watcher: Watcher) -> None:
         """Ends a watch; nothing more is shown to it."""
+        self._ends += 1
         cohort, watcher.cohort = watcher.cohort, None
         if cohort is not None:
             cohort.index.discard(watcher.span, watcher)
@@ -215,8 +237,13 @@ class Hub:
 
     def resume(self, sink: Sink) -> None:
         """The sink has room again: its watchers go on where they stopped."""
+        cohort: Cohort | None = None
         for watcher in self._parked.pop(sink, ()):
-            self.add(watcher, watcher.next_revision)
+            if cohort is not None and cohort.next_revision == watcher.next_revision:
+                cohort.add(watcher)
+            else:
+                self.add(watcher, watcher.next_revision)
+                cohort = watcher.cohort
 
     def is_synced(self, watcher: Watcher) -> bool:
         """Whether the watcher has been shown everything up to :attr:`shown`."""
@@ -231,6 +258,7 @@ class Hub:
 
     def _end(self, cohort: Cohort, compact_revision: int) -> None:
         self._take_out(cohort)
+        self._ends += 1
         for watcher in list(cohort.index):
             cohort.index.discard(watcher.span, watcher)
             watcher.cohort = None
@@ -351,21 +379,31 @@ class Hub:
         self, cohort: Cohort, last: int, collected: dict[Group[Watcher], Batch]
     ) -> Generator[None, None, bool]:
         """Shows the cohort what was read up to revision ``last``. False when that is not in the data any more."""
-        steps = 0
+        steps, ends = 0, self._ends
+        served: list[list[Watcher]] = []
+        """Since the last pause: until then it cannot matter that the cohort's revision is older than theirs."""
         for group, batch in collected.items():
             batch.revision = last
-            for watcher in list(group.members):
-                if watcher.cohort is not cohort:
-                    continue
-                if watcher.sink.deliver(watcher, batch):
-                    watcher.next_revision = last + 1
-                else:
-                    self._park(watcher, cohort.next_revision)
-                steps += 1
-                if steps % BATCHES_AT_ONCE == 0:
-                    yield
-                    if self._sound_to < last:
-                        return False
+            for audience, members in group.sorted_by(audience_of).items():
+                for at in range(0, len(members), WATCHERS_AT_ONCE):
+                    watchers = members if len(members) <= WATCHERS_AT_ONCE else members[at : at + WATCHERS_AT_ONCE]
+                    if self._ends != ends:  # during a pause
+                        watchers = [each for each in watchers if each.cohort is cohort]
+                    taken = audience.sink.deliver(watchers, batch) if watchers else 0
+                    if taken < len(watchers):
+                        for watcher in watchers[taken:]:
+                            self._park(watcher, cohort.next_revision)
+                        watchers = watchers[:taken]
+                    served.append(watchers)
+                    steps += 1 + taken * BATCHES_AT_ONCE // WATCHERS_AT_ONCE
+                    if steps >= BATCHES_AT_ONCE:
+                        for watcher in chain.from_iterable(served):
+                            watcher.next_revision = last + 1
+                        served.clear()
+                        steps = 0
+                        yield
+                        if self._sound_to < last:
+                            return False
         return True
 
 
@@ -385,7 +423,7 @@ def _collect(part: Part[Group[Watcher]], collected: dict[Group[Watcher], Batch])
                 batch = collected[group] = Batch()
             batch.changes.append(change)
             if len(batch.changes) == JOINED_EVENTS:
-                batch.encode({watcher.want for watcher in group.members})
+                batch.encode({audience.want for audience in group.sorted_by(audience_of)})
                 yield
         steps += len(groups)
         if steps >= MATCHES_AT_ONCE:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 MIN_RECENT = 64
 """So many ranges may be looked through one by one before the tree is built anew."""
@@ -31,11 +32,30 @@ class Span(NamedTuple):
 class Group(Generic[T]):
     """All members that are interested in the same span."""
 
-    __slots__ = ("members", "span")
+    __slots__ = ("_sorted", "members", "span")
 
     def __init__(self, span: Span) -> None:
         self.span = span
         self.members: dict[T, None] = {}
+        self._sorted: dict[Any, list[T]] | None = None
+
+    def sorted_by(self, key: Callable[[T], K]) -> Mapping[K, list[T]]:
+        """Returns the members by their key, always with the same function; sorted again only when they have changed."""
+        if self._sorted is None:
+            self._sorted = {}
+            for member in self.members:
+                self._sorted.setdefault(key(member), []).append(member)
+        return self._sorted
+
+    def add(self, member: T) -> None:
+        """Adds a member."""
+        self.members[member] = None
+        self._sorted = None
+
+    def discard(self, member: T) -> None:
+        """Removes a member."""
+        del self.members[member]
+        self._sorted = None
 
 
 class RangeIndex(Generic[T]):
@@ -76,7 +96,7 @@ class RangeIndex(Generic[T]):
                 self._recent.append(group)
                 if len(self._recent) > max(MIN_RECENT, len(self._tree) // 64):
                     self._build()
-        group.members[member] = None
+        group.add(member)
         self._count += 1
 
     def discard(self, span: Span, member: T) -> None:
@@ -84,7 +104,7 @@ class RangeIndex(Generic[T]):
         group = self._keys.get(span.start) if span.is_key else self._ranges.get(span)
         if group is None or member not in group.members:
             return
-        del group.members[member]
+        group.discard(member)
         self._count -= 1
         if group.members:
             return

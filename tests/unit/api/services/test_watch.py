@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from rstore_replica.api.services import watch as watch_module
 from rstore_replica.api.services.watch import WatchService
 from rstore_replica.api.watch import pump as pump_module
 from rstore_replica.api.watch.pump import Pump
+from rstore_wire.messages import offered
 from unit.api.client_servers import until
 from unit.api.replica_fakes import FakeGroup, group_status
 from unit.mvcc.replicas import Replica
@@ -56,6 +58,9 @@ class Stream:
             return False
         self.answers.append(rpc_pb2.WatchResponse.FromString(message))
         return True
+
+    def offer_each(self, before: bytes, middles: Sequence[bytes], after: bytes) -> int:
+        return offered(self.offer, before, middles, after)
 
     async def wait_for_room(self) -> None:
         await self._room.wait()
@@ -279,10 +284,11 @@ async def test_others_on_the_loop_have_their_turns_while_many_are_served(
 ) -> None:
     monkeypatch.setattr(pump_module, "TURN_SECONDS", 0.0)  # after each small step, so that they can be counted
     world = make()
-    stream = await world.open()
-    for _ in range(2000):
-        stream.create(key=b"k", range_end=b"l")
-    await until(lambda: len(stream.answers) == 2000)
+    streams = [await world.open() for _ in range(400)]
+    for stream in streams:
+        for _ in range(5):
+            stream.create(key=b"k", range_end=b"l")
+    await until(lambda: all(len(stream.answers) == 5 for stream in streams))
     turns = 0
 
     async def other() -> None:
@@ -293,9 +299,33 @@ async def test_others_on_the_loop_have_their_turns_while_many_are_served(
 
     task = asyncio.create_task(other())
     world.replica.put(b"k")
-    await until(lambda: sum(len(answer.events) for answer in stream.answers) == 2000)
+    await until(lambda: all(sum(len(answer.events) for answer in stream.answers) == 5 for stream in streams))
     task.cancel()
-    assert turns >= 2000 / 32 - 5
+    assert turns >= 400 / 32 - 2
+
+
+async def test_others_have_their_turns_while_many_watches_of_one_stream_are_served(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump_module, "TURN_SECONDS", 0.0)
+    world = make()
+    stream = await world.open()
+    for _ in range(5000):
+        stream.create(key=b"k", range_end=b"l")
+    await until(lambda: len(stream.answers) == 5000)
+    served = [0]
+
+    async def other() -> None:
+        while True:
+            await asyncio.sleep(0)
+            served.append(sum(len(answer.events) for answer in stream.answers[5000:]))
+
+    task = asyncio.create_task(other())
+    world.replica.put(b"k")
+    await until(lambda: len(stream.answers) == 10_000)
+    task.cancel()
+    assert max(after - before for before, after in pairwise(served)) <= 512
+    assert sorted(answer.watch_id for answer in stream.answers[5000:]) == list(range(5000))
 
 
 async def test_a_replica_that_stops_ends_all_streams(make: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from rstore_api.proto.rpc_pb2 import WatchResponse
 from rstore_api.rows import Row
 from rstore_replica.mvcc.watch import hub as hub_module
 from rstore_replica.mvcc.watch.events import Batch, Change, Want
-from rstore_replica.mvcc.watch.hub import Hub, Watcher
+from rstore_replica.mvcc.watch.hub import Hub, Watcher, audience_of
 from rstore_replica.mvcc.watch.ranges import Span
 from rstore_replica.mvcc.watch.reader import Part
 
@@ -86,25 +87,23 @@ class FakeData:
 
 @dataclass(eq=False)
 class FakeSink:
-    """Takes what comes while it has room, and holds it against what should come."""
+    """Takes what comes to one watcher, and holds it against what should come."""
 
     data: FakeData
     watcher: Watcher = field(init=False)
     start: int = 0
     shown: list[Row] = field(default_factory=list)
     shown_to: int = 0
-    has_room: bool = True
     ended_at: int | None = None
 
-    def deliver(self, watcher: Watcher, batch: Batch) -> bool:
+    def deliver(self, watchers: Sequence[Watcher], batch: Batch) -> int:
+        (watcher,) = watchers
         assert self.ended_at is None
-        if not self.has_room:
-            return False
         assert batch.revision > self.shown_to
         self.shown += [as_row(event) for event in WatchResponse.FromString(batch.joined(watcher.want)).events]
         self.shown_to = batch.revision
         assert self.shown == self.expected(batch.revision), "what comes is everything so far, once, in order"
-        return True
+        return 1
 
     def cancelled(self, watcher: Watcher, compact_revision: int) -> None:
         assert self.ended_at is None
@@ -119,6 +118,26 @@ class FakeSink:
             and self.watcher.span.holds(row.key)
             and wanted(self.watcher.want, row)
         ]
+
+
+@dataclass(eq=False)
+class FakeStream:
+    """The sink of several watchers, with room for some deliveries."""
+
+    sinks: dict[Watcher, FakeSink] = field(default_factory=dict)
+    room: int = sys.maxsize
+
+    def deliver(self, watchers: Sequence[Watcher], batch: Batch) -> int:
+        assert len({(audience_of(watcher), watcher.span) for watcher in watchers}) == 1
+        for count, watcher in enumerate(watchers):
+            if not self.room:
+                return count
+            self.room -= 1
+            self.sinks[watcher].deliver((watcher,), batch)
+        return len(watchers)
+
+    def cancelled(self, watcher: Watcher, compact_revision: int) -> None:
+        self.sinks[watcher].cancelled(watcher, compact_revision)
 
 
 def as_row(event: Event) -> Row:
@@ -139,6 +158,7 @@ class World:
         self.data = FakeData()
         self.hub = Hub(self.data.read)
         self.sinks: list[FakeSink] = []
+        self.streams = [FakeStream()]
         self.epoch = 1
         self.count = 0
         self._work: Iterator[None] = iter(())
@@ -165,11 +185,11 @@ class World:
             if sink.ended_at is None:
                 sink.ended_at = -1
                 self.hub.remove(sink.watcher)
-        elif what == "room" and self.sinks:
-            sink = rng.choice(self.sinks)
-            sink.has_room = not sink.has_room
-            if sink.has_room:
-                self.hub.resume(sink)
+        elif what == "room":
+            stream = rng.choice(self.streams)
+            stream.room = 0 if stream.room else rng.choice([1, 3, 10, sys.maxsize])
+            if stream.room:
+                self.hub.resume(stream)
         elif what == "tail" and data.revision > BASE_REVISION:
             self._leave_tail()
         elif what == "epoch":
@@ -220,7 +240,11 @@ class World:
         sink = FakeSink(data, start)
         want = rng.choice([Want(), Want(), Want(puts=False), Want(deletions=False)])
         self.count += 1
-        sink.watcher = Watcher(sink, self.count, rng.choice(SPANS), want)
+        if rng.random() < 0.3:
+            self.streams.append(FakeStream())
+        stream = rng.choice(self.streams)
+        sink.watcher = Watcher(stream, self.count, rng.choice(SPANS), want)
+        stream.sinks[sink.watcher] = sink
         self.sinks.append(sink)
         self.hub.add(sink.watcher, start)
 
@@ -234,9 +258,9 @@ class World:
         """Everybody takes everything."""
         self._refresh()
         self.hub.advance(self.data.revision)
-        for sink in self.sinks:
-            sink.has_room = True
-            self.hub.resume(sink)
+        for stream in self.streams:
+            stream.room = sys.maxsize
+            self.hub.resume(stream)
         for _ in self._work:
             pass
         for _ in self.hub.work():
@@ -253,6 +277,7 @@ def test_each_watcher_gets_everything_once_in_order(seed: int, monkeypatch: pyte
     monkeypatch.setattr(hub_module, "PART_ROWS", rng.choice([2, 3, 256]))
     monkeypatch.setattr(hub_module, "SLICE_ROWS", rng.choice([3, 10, 512]))
     monkeypatch.setattr(hub_module, "BATCHES_AT_ONCE", rng.choice([1, 2, 32]))
+    monkeypatch.setattr(hub_module, "WATCHERS_AT_ONCE", rng.choice([1, 2, 512]))
     monkeypatch.setattr(hub_module, "MATCHES_AT_ONCE", rng.choice([1, 4096]))
     monkeypatch.setattr(hub_module, "JOINED_EVENTS", rng.choice([1, 2, 512]))
     world = World(rng)
