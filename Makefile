@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 PROTO := $(wildcard replica_image/rstore_api/proto/*.proto)
 CRD := crds/replicatedstores.yaml
 CHART_CRD := charts/replicated-store-operator/files/replicatedstores.yaml
-PACKAGES := rstore_wire rstore_api rstore_replica rstore_kube rstore_operator rstore_cli rstore_testkit localkube
+PACKAGES := rstore_wire rstore_api rstore_backup rstore_replica rstore_kube rstore_operator rstore_cli rstore_testkit localkube
 # Which seeds are simulated, and what.
 SEEDS ?= 0-99
 SCOPE ?= region

@@ -23,11 +23,12 @@ Decoding checks every length and the checksum, and raises :class:`DamagedRows`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import google_crc32c
 import msgspec
 
+from rstore_api.domain.epochs import EpochStart, after_jumps
 from rstore_api.domain.limits import MAX_KEY_BYTES
 
 FORMAT_VERSION = 1
@@ -218,6 +219,23 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
     if len(result) != count:
         raise DamagedRows(f"the header says {count} rows, there are {len(result)}")
     return result
+
+
+def last_revision_of(frames: Iterable[Frame], after_revision: int, history: Sequence[EpochStart]) -> int:
+    """Returns the revision at which rows end that follow ``after_revision`` without a gap but the jump before an epoch.
+
+    Raises :class:`DamagedRows`.
+    """
+    revision, last_sub = after_revision, -1
+    for frame in frames:
+        row_revision, sub = frame[0], frame[1]
+        if row_revision == revision and sub == last_sub + 1 and last_sub >= 0:
+            last_sub = sub
+        elif sub == 0 and (row_revision == revision + 1 or row_revision == after_jumps(history, revision) + 1):
+            revision, last_sub = row_revision, 0
+        else:
+            raise DamagedRows(f"row {row_revision}.{sub} does not follow row {revision}.{last_sub}")
+    return revision
 
 
 def required_level(frames: Iterable[Frame]) -> int:

@@ -89,7 +89,17 @@ def test_the_tree_holds_python_and_the_environment_and_no_shell(root: Path) -> N
     programs = {path.name for path in root.rglob("*") if path.is_file() and "bin" in path.parts}
     assert programs == {PYTHON, "python", "python3"} & programs
     names = {path.name for path in (root / rootfs.ENVIRONMENT / "lib" / PYTHON / "site-packages").iterdir()}
-    assert {"rstore_wire", "rstore_api", "rstore_replica", "lmdb", "pysyncobj", "uvloop", "grpc", "msgspec"} <= names
+    assert {
+        "rstore_wire",
+        "rstore_api",
+        "rstore_backup",
+        "rstore_replica",
+        "lmdb",
+        "pysyncobj",
+        "uvloop",
+        "grpc",
+        "msgspec",
+    } <= names
     assert not names & {"kopf", "kubernetes", "pytest", "pip", "typer", "celpy"}
     assert not (root / rootfs.PREFIX / "lib" / PYTHON / "test").exists()
 

@@ -10,7 +10,7 @@ import pytest
 from image_build.packages import ROOT
 from images.tree import IMPORT_ALL, ImageTree
 
-OURS = {"rstore_api", "rstore_cli", "rstore_kube", "rstore_operator", "rstore_replica", "rstore_wire"}
+OURS = {"rstore_api", "rstore_backup", "rstore_cli", "rstore_kube", "rstore_operator", "rstore_replica", "rstore_wire"}
 _HTTP = {
     *("aiohappyeyeballs", "aiohttp", "aiosignal", "attrs", "frozenlist", "idna", "multidict", "propcache", "yarl"),
     "typing-extensions",
@@ -19,11 +19,21 @@ _GRPC_AND_TLS = {"cffi", "cryptography", "grpcio", "protobuf", "pycparser"}
 DISTRIBUTIONS = {
     "replica": _HTTP
     | _GRPC_AND_TLS
-    | {"bcrypt", "google-crc32c", "grpcio-health-checking", "grpcio-reflection", "h11", "hpack", "lmdb", "msgspec"}
-    | {"prometheus-client", "pysyncobj", "structlog", "uvloop"},
+    | {
+        "bcrypt",
+        "cronsim",
+        "google-crc32c",
+        "grpcio-health-checking",
+        "grpcio-reflection",
+        "h11",
+        "hpack",
+        "lmdb",
+        "msgspec",
+    }
+    | {"obstore", "prometheus-client", "pysyncobj", "structlog", "uvloop"},
     "operator": _HTTP
     | _GRPC_AND_TLS
-    | {"kopf", "annotated-types", "click", "iso8601", "jsonpatch", "jsonpointer", "python-json-logger"}
+    | {"cronsim", "kopf", "annotated-types", "click", "iso8601", "jsonpatch", "jsonpointer", "python-json-logger"}
     | {"msgspec", "prometheus-client", "pydantic", "pydantic-core", "typing-inspection", "pyyaml", "structlog"}
     | {"kubernetes", "aiohttp-retry", "certifi", "charset-normalizer", "durationpy", "oauthlib", "python-dateutil"}
     | {"requests", "requests-oauthlib", "tzdata", "urllib3", "websocket-client"},

@@ -36,6 +36,11 @@ MAX_BATCH_BYTES = Bounds(default=MEBIBYTE, low=1024, high=64 * MEBIBYTE)
 WINDOW_BYTES = Bounds(default=8 * MEBIBYTE, low=1024, high=1024 * MEBIBYTE)
 RETENTION_REVISIONS = Bounds(default=100_000, low=1000, high=1_000_000_000)
 
+# ---- the archive
+LOG_INTERVAL_MS = Bounds(default=10_000, low=1000, high=60 * MINUTE_MS)
+SEGMENT_BYTES = Bounds(default=16 * MEBIBYTE, low=1024, high=64 * MEBIBYTE)
+MAX_BASE_REQUESTS = 32
+
 # ---- failover
 LEASE_DURATION_MS = Bounds(default=3000, low=500, high=MINUTE_MS)
 FAILOVER_DELAY_MS = Bounds(default=2000, low=0, high=10 * MINUTE_MS)

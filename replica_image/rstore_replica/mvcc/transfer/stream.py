@@ -93,16 +93,11 @@ def check_rows(batch: StreamBatch) -> list[rows.Frame] | StoreError:
         return InvalidRequest(str(error))
     if len(frames) != batch.row_count:
         return InvalidRequest(f"the batch says {batch.row_count} rows, there are {len(frames)}")
-    revision, last_sub = batch.prev_revision, -1
     history = history_of(batch.history)
-    for frame in frames:
-        row_revision, sub = frame[0], frame[1]
-        if row_revision == revision and sub == last_sub + 1 and last_sub >= 0:
-            last_sub = sub
-        elif sub == 0 and (row_revision == revision + 1 or row_revision == after_jumps(history, revision) + 1):
-            revision, last_sub = row_revision, 0
-        else:
-            return InvalidRequest(f"row {row_revision}.{sub} does not follow row {revision}.{last_sub}")
+    try:
+        revision = rows.last_revision_of(frames, batch.prev_revision, history)
+    except rows.DamagedRows as error:
+        return InvalidRequest(str(error))
     if batch.last_revision not in (revision, after_jumps(history, revision)):
         return InvalidRequest(f"the rows end at {revision}, the batch at {batch.last_revision}")
     return frames
