@@ -9,6 +9,8 @@ from typing import Any
 from rstore_api.domain import limits
 from rstore_api.domain.access import OPEN, AccessRules
 
+from rstore_operator.resource.backup import BackupSpec
+
 
 @dataclass(frozen=True)
 class StoreRef:
@@ -126,6 +128,7 @@ class StoreSpec:
     pvc_policy: str = "Retain"
     network_policy: NetworkPolicySpec = NetworkPolicySpec()
     pods: PodsSpec = PodsSpec()
+    backup: BackupSpec | None = None
 
     def region(self, name: str) -> RegionSpec | None:
         """The region of that name, if there is one."""

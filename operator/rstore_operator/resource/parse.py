@@ -13,6 +13,7 @@ from math import ceil
 from rstore_api.domain import limits
 from rstore_api.domain.access import Access, AccessRules, ClientRule, SharedClient
 
+from rstore_operator.resource.backup import parse_backup
 from rstore_operator.resource.model import (
     FailoverSpec,
     LimitsSpec,
@@ -54,6 +55,7 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
         network_policy=_network_policy(reader.child("security").child("networkPolicy")),
         pods=_pods(reader.child("pods")),
         pvc_policy=reader.child("persistence").text("pvcPolicy", StoreSpec.pvc_policy, choices=("Retain", "Delete")),
+        backup=parse_backup(reader),
     )
     return spec, tuple(problems)
 
@@ -85,6 +87,7 @@ def _region(reader: Reader) -> RegionSpec | None:
             storage.problem("size", "must be more than nothing")
     except ValueError as error:
         storage.problem("size", str(error))
+    requests, most = reader.child("resources").resources(DEFAULT_REQUESTS)
     return RegionSpec(
         name=name,
         replicas=reader.integer("replicas", limits.REPLICAS),
@@ -92,7 +95,8 @@ def _region(reader: Reader) -> RegionSpec | None:
         placement=_placement(reader),
         storage_size=str(size),
         storage_class=_storage_class(storage),
-        **_resources(reader.child("resources")),
+        requests=requests,
+        limits=most,
     )
 
 
@@ -103,28 +107,6 @@ def _storage_class(storage: Reader) -> str | None:
         storage.problem("storageClassName", f"must be a string, not {value!r}")
         return None
     return value
-
-
-def _resources(resources: Reader) -> dict[str, Mapping[str, str] | None]:
-    """Requests and limits of a replica. A resource with a limit and no request requests its limit, as in a pod."""
-    requests, most = _quantities(resources, "requests"), _quantities(resources, "limits")
-    if requests is None and not most:
-        requests = DEFAULT_REQUESTS
-    return {"requests": {**(most or {}), **(requests or {})}, "limits": most}
-
-
-def _quantities(reader: Reader, name: str) -> Mapping[str, str] | None:
-    raw = reader.raw.get(name)
-    if raw is None:
-        return None
-    values = Reader(raw, f"{reader.path}.{name}", reader.problems)
-    for key, value in values.raw.items():
-        try:
-            if parse_quantity(value) < 0:
-                values.problem(key, "must not be negative")
-        except ValueError as error:
-            values.problem(key, str(error))
-    return {str(key): str(value) for key, value in values.raw.items()}
 
 
 def _placement(reader: Reader) -> Placement | None:

@@ -100,6 +100,26 @@ class Reader:
         """A quantity, as a whole number."""
         return self._measure(name, bounds, parse_quantity, format_quantity)
 
+    def resources(self, default_requests: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, str] | None]:
+        """Requests and limits of a container. A resource with a limit and no request requests its limit, as in a pod;
+        the default is for an object that gives neither."""
+        requests, most = self._quantities("requests"), self._quantities("limits")
+        if requests is None and not most:
+            requests = default_requests
+        return {**(most or {}), **(requests or {})}, most
+
+    def _quantities(self, name: str) -> Mapping[str, str] | None:
+        if self.raw.get(name) is None:
+            return None
+        values = self.child(name)
+        for key, value in values.raw.items():
+            try:
+                if parse_quantity(value) < 0:
+                    values.problem(key, "must not be negative")
+            except ValueError as error:
+                values.problem(key, str(error))
+        return {str(key): str(value) for key, value in values.raw.items()}
+
     def _measure(self, name: str, bounds: Bounds, parse: Callable[[object], Any], text: Callable[[int], str]) -> int:
         if name not in self.raw:
             return bounds.default

@@ -9,6 +9,8 @@ from decimal import Decimal
 
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?[0-9]+)?")
 _DURATION = re.compile(r"([0-9]+)(ms|s)")
+PERIOD = "[1-9][0-9]{0,4}[hd]"
+"""The pattern of a period of hours or days."""
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _BINARY = {name: Decimal(1024) ** power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)}
 _DECIMAL = {
@@ -43,6 +45,13 @@ def parse_duration_ms(text: object) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not a duration such as 10ms or 3s")
     return int(match[1]) * (1000 if match[2] == "s" else 1)
+
+
+def parse_period_seconds(text: object) -> int:
+    """Seconds of a period such as ``12h`` or ``30d``. Raises ValueError."""
+    if not isinstance(text, str) or not re.fullmatch(PERIOD, text):
+        raise ValueError(f"{text!r} is not a period such as 12h or 30d, of at most 99999")
+    return int(text[:-1]) * (86_400 if text.endswith("d") else 3600)
 
 
 def format_quantity(value: int) -> str:

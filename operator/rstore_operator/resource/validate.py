@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rstore_api.domain.access import OPEN
 from rstore_api.domain.limits import MAX_NAME_LENGTH, MAX_REGIONS
 
-from rstore_operator.resource.model import StoreRef, StoreSpec
+from rstore_operator.resource.backup import BackupSpec
+from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
 from rstore_operator.resource.reader import Problem
 from rstore_operator.resource.units import parse_quantity
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-RESERVED_REGIONS = ("client", "operator", "ca")
+RESERVED_REGIONS = ("client", "operator", "ca", "archiver")
 """Secrets of a store that are no region's have these names."""
 RESERVED_CLIENTS = ("client", "operator", "peer")
 _RESERVED_SUFFIX = "peers"
@@ -51,7 +52,9 @@ def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
         if len(f"{ref.name}-{region.name}") > MAX_NAME_LENGTH:
             yield Problem(path, f"{ref.name}-{region.name} is longer than {MAX_NAME_LENGTH} characters")
         if region.name in RESERVED_REGIONS:
-            yield Problem(path, "client, operator and ca are reserved, the store's certificates have these names")
+            yield Problem(
+                path, "client, operator, ca and archiver are reserved, the store's certificates have these names"
+            )
         if any(region.name == f"{other}-{_RESERVED_SUFFIX}" for other in spec.region_names):
             yield Problem(path, f"the name of {region.name!r}'s Service is taken by another region's")
 
@@ -86,13 +89,21 @@ def _relations(spec: StoreSpec) -> Iterator[Problem]:
             f"must be lower than the number of regions, {len(spec.regions)}: it counts regions beside the primary",
         )
     for index, region in enumerate(spec.regions):
-        for name in sorted(set(region.requests or {}) & set(region.limits or {})):
-            request, limit = (region.requests or {})[name], (region.limits or {})[name]
-            if _more(request, limit):
-                text = f"{request} is more than the limit, {limit}"
-                if request == DEFAULT_REQUESTS.get(name):
-                    text += "; earlier versions wrote that request as a default: lower it, or remove requests"
-                yield Problem(f"spec.regions[{index}].resources.requests.{name}", text)
+        yield from _resources(f"spec.regions[{index}]", region, DEFAULT_REQUESTS)
+    if spec.backup is not None:
+        yield from _resources("spec.backup", spec.backup)
+
+
+def _resources(
+    path: str, part: RegionSpec | BackupSpec, old_defaults: Mapping[str, str] | None = None
+) -> Iterator[Problem]:
+    for name in sorted(set(part.requests or {}) & set(part.limits or {})):
+        request, limit = (part.requests or {})[name], (part.limits or {})[name]
+        if _more(request, limit):
+            text = f"{request} is more than the limit, {limit}"
+            if request == (old_defaults or {}).get(name):
+                text += "; earlier versions wrote that request as a default: lower it, or remove requests"
+            yield Problem(f"{path}.resources.requests.{name}", text)
 
 
 def _more(left: str, right: str) -> bool:

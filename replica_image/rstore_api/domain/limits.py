@@ -49,6 +49,10 @@ REQUEST_TIMEOUT_MS = Bounds(default=10 * MINUTE_MS, low=1000, high=24 * 60 * MIN
 DRAIN_TIMEOUT_MS = Bounds(default=15_000, low=0, high=10 * MINUTE_MS)
 MAX_DATA_LOSS_BYTES = Bounds(default=0, low=0, high=1 << 40)
 
+# ---- backup
+LOG_INTERVAL_MS = Bounds(default=10_000, low=1000, high=60 * MINUTE_MS)
+KEEP_BASES = Bounds(default=7, low=1, high=10_000)
+
 # ---- clients with certificates of their own
 MAX_CLIENTS = 64
 MAX_PREFIXES = 32

@@ -1,0 +1,127 @@
+"""``spec.backup``: where a store's archive is, and how it is written; parsed, with what its values must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from rstore_api.domain import limits
+from rstore_api.domain.schedule import Schedule
+
+from rstore_operator.resource.reader import Problem, Reader
+from rstore_operator.resource.units import parse_period_seconds
+
+_FOLDERS = "(/[-A-Za-z0-9_=][-A-Za-z0-9_.=]*)*/?"
+DESTINATION = f"((s3|gs|az)://[A-Za-z0-9][-A-Za-z0-9._]{{0,62}}|file://){_FOLDERS}"
+ENDPOINT = r"https?://[-A-Za-z0-9._:\[\]]+(/[-A-Za-z0-9._/]*)?"
+MAX_URL = 512
+"""Of a destination or an endpoint, in characters."""
+DEFAULT_SCHEDULE = Schedule("0 0 * * *")
+DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "256Mi"}
+"""What the archiver requests when the spec gives neither requests nor limits."""
+
+
+@dataclass(frozen=True)
+class RetentionSpec:
+    """Which bases are kept, with the log that follows the oldest of them: whatever one of the two rules keeps."""
+
+    keep_bases: int = limits.KEEP_BASES.default
+    keep_for_seconds: int = 0
+
+
+@dataclass(frozen=True)
+class BackupSpec:
+    """The whole of it. A text is "" where nothing was given."""
+
+    destination: str
+    volume_claim: str = ""
+    """The claim of the volume in which a ``file`` destination is."""
+    endpoint: str = ""
+    credentials_secret: str = ""
+    service_account: str = ""
+    schedule: Schedule = DEFAULT_SCHEDULE
+    """When a base is made."""
+    log_interval_ms: int = limits.LOG_INTERVAL_MS.default
+    retention: RetentionSpec = RetentionSpec()
+    source: str = "Secondary"
+    """Which regions' replicas are read from, if they answer."""
+    suspend: bool = False
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the archive is in a folder of a volume."""
+        return self.destination.startswith("file:")
+
+    @property
+    def folder(self) -> str:
+        """The path of the archive's folder in the volume, without a slash at its beginning or end."""
+        return self.destination.removeprefix("file://").strip("/")
+
+
+def parse_backup(reader: Reader) -> BackupSpec | None:
+    """The parsed ``spec.backup``; None where there is none. Problems go to the reader's list."""
+    if reader.raw.get("backup") is None:
+        return None
+    backup = reader.child("backup")
+    requests, most = backup.child("resources").resources(DEFAULT_REQUESTS)
+    retention = backup.child("retention")
+    spec = BackupSpec(
+        destination=_url(backup, "destination", DESTINATION, "s3://bucket/prefix, gs://…, az://… or file:///folder"),
+        volume_claim=backup.optional_text("volumeClaim"),
+        endpoint=_url(backup, "endpoint", ENDPOINT, "https://s3.example.com") if "endpoint" in backup.raw else "",
+        credentials_secret=backup.optional_text("credentialsSecret"),
+        service_account=backup.optional_text("serviceAccountName"),
+        schedule=_schedule(backup),
+        log_interval_ms=backup.duration_ms("logInterval", limits.LOG_INTERVAL_MS),
+        retention=RetentionSpec(
+            keep_bases=retention.integer("keepBases", limits.KEEP_BASES),
+            keep_for_seconds=_period(retention, "keepFor"),
+        ),
+        source=backup.text("from", BackupSpec.source, choices=("Secondary", "Primary")),
+        suspend=backup.truth("suspend", BackupSpec.suspend),
+        requests=requests,
+        limits=most,
+    )
+    reader.problems += _relations(spec)
+    return spec
+
+
+def _relations(spec: BackupSpec) -> Iterator[Problem]:
+    if not spec.destination:
+        return  # reported where it was read
+    if spec.is_folder and not spec.volume_claim:
+        yield Problem("spec.backup.volumeClaim", "must name the claim of the volume that a file destination is in")
+    if spec.volume_claim and not spec.is_folder:
+        yield Problem("spec.backup.volumeClaim", "is for a file destination, such as file:///orders")
+    if spec.endpoint and not spec.destination.startswith(("s3:", "az:")):
+        yield Problem("spec.backup.endpoint", "is for destinations of s3 and az")
+
+
+def _url(reader: Reader, name: str, pattern: str, example: str) -> str:
+    value = reader.raw.get(name)
+    if not isinstance(value, str) or len(value) > MAX_URL or not re.fullmatch(pattern, value):
+        reader.problem(name, f"{value!r} is no URL such as {example}")
+        return ""
+    return value
+
+
+def _schedule(reader: Reader) -> Schedule:
+    try:
+        return Schedule.parse(reader.raw.get("schedule", DEFAULT_SCHEDULE.text))
+    except ValueError as error:
+        reader.problem("schedule", str(error))
+        return DEFAULT_SCHEDULE
+
+
+def _period(reader: Reader, name: str) -> int:
+    """Seconds; 0 where it is absent."""
+    if reader.raw.get(name) is None:
+        return 0
+    try:
+        return parse_period_seconds(reader.raw[name])
+    except ValueError as error:
+        reader.problem(name, str(error))
+        return 0
