@@ -37,6 +37,7 @@ USED: dict[tuple[str, str], set[str]] = {
     ("", "secrets"): OWNED,
     ("", "serviceaccounts"): OWNED,
     ("", "services"): OWNED,
+    ("apps", "deployments"): OWNED,
     ("apps", "statefulsets"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
     ("networking.k8s.io", "networkpolicies"): OWNED,

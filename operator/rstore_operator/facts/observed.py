@@ -11,6 +11,7 @@ from rstore_api.domain.hashes import HashAnswer
 from rstore_api.domain.kubernetes import REGION_LABEL
 from rstore_api.domain.topology import Topology
 
+from rstore_operator.facts.archiver import NO_ARCHIVER, ArchiverObserved
 from rstore_operator.resource.state import NO_QUARANTINE, Quarantine, QuarantinedTail
 
 ChildKey = tuple[str, str]
@@ -266,6 +267,7 @@ class Observed:
     """Regions whose objects are in another cluster, so that ``children`` and ``claims`` have none of them."""
     refused_creations: Mapping[str, str] = field(default_factory=dict)
     """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event reports."""
+    archiver: ArchiverObserved = NO_ARCHIVER
     unanswered_seconds: Mapping[str, float] = field(default_factory=dict)
     """By replica that has not answered the newest questions, how long ago the first of them was asked."""
 

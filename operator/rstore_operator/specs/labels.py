@@ -9,6 +9,7 @@ from typing import Any
 
 from rstore_api.domain.kubernetes import (
     CLIENT_LABEL,
+    COMPONENT_LABEL,
     KIND,
     MANAGED_BY,
     OPERATOR_FIELD_MANAGER,
@@ -21,8 +22,10 @@ from rstore_api.domain.kubernetes import (
 from rstore_operator.resource.model import StoreRef
 
 
-def common_labels(store: str, region: str | None = None, client: str | None = None) -> dict[str, str]:
-    """Labels of an object of the store, or of one region or client of it."""
+def common_labels(
+    store: str, region: str | None = None, client: str | None = None, component: str | None = None
+) -> dict[str, str]:
+    """Labels of an object of the store, or of one region, client or component of it."""
     labels = {
         "app.kubernetes.io/name": "replicated-store",
         "app.kubernetes.io/instance": store,
@@ -33,6 +36,8 @@ def common_labels(store: str, region: str | None = None, client: str | None = No
         labels[REGION_LABEL] = region
     if client is not None:
         labels[CLIENT_LABEL] = client
+    if component is not None:
+        labels[COMPONENT_LABEL] = component
     return labels
 
 
@@ -41,12 +46,19 @@ def selector_labels(store: str, region: str) -> dict[str, str]:
     return {STORE_LABEL: store, REGION_LABEL: region}
 
 
-def metadata(ref: StoreRef, name: str, region: str | None = None, client: str | None = None) -> dict[str, Any]:
+def component_labels(store: str, component: str) -> dict[str, str]:
+    """What selects a component's pods: few and never changed."""
+    return {STORE_LABEL: store, COMPONENT_LABEL: component}
+
+
+def metadata(
+    ref: StoreRef, name: str, region: str | None = None, client: str | None = None, component: str | None = None
+) -> dict[str, Any]:
     """Metadata of a child: name, labels, and the store as its controlling owner."""
     return {
         "name": name,
         "namespace": ref.namespace,
-        "labels": common_labels(ref.name, region, client),
+        "labels": common_labels(ref.name, region, client, component),
         "ownerReferences": [owner_reference(ref)],
     }
 

@@ -28,23 +28,23 @@ def network_policy(ref: StoreRef, spec: NetworkPolicySpec, operator: OperatorPod
             "podSelector": replicas["podSelector"],
             "policyTypes": ["Ingress"],
             "ingress": [
-                _rule([replicas], names.CLIENT_PORT, names.PEER_PORT),
-                _rule(_operator_peers(operator), names.PEER_PORT),
-                _rule(spec.clients, names.CLIENT_PORT),
-                _rule(spec.metrics, names.HTTP_PORT),
+                rule([replicas], names.CLIENT_PORT, names.PEER_PORT),
+                rule(operator_peers(operator), names.PEER_PORT),
+                rule(spec.clients, names.CLIENT_PORT),
+                rule(spec.metrics, names.HTTP_PORT),
             ],
         },
     }
 
 
-def _rule(peers: object, *ports: int) -> dict[str, Any]:
-    """Without peers, everybody may connect."""
-    rule: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
-    return {**rule, "from": list(peers)} if isinstance(peers, list | tuple) and peers else rule
+def rule(peers: object, *ports: int) -> dict[str, Any]:
+    """Lets these peers connect to the ports; without peers, everybody."""
+    made: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+    return {**made, "from": list(peers)} if isinstance(peers, list | tuple) and peers else made
 
 
-def _operator_peers(operator: OperatorPods) -> list[Mapping[str, Any]]:
-    """An operator that does not run in a pod of this cluster comes from an address that nobody knows."""
+def operator_peers(operator: OperatorPods) -> list[Mapping[str, Any]]:
+    """The operator as a peer; none where it does not run in a pod of this cluster, since nobody knows its address."""
     if not operator.namespace:
         return []
     return [

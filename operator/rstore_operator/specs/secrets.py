@@ -27,13 +27,15 @@ TLS_CERT = "tls.crt"
 TLS_KEY = "tls.key"
 
 
-def secret(ref: StoreRef, name: str, region: str | None = None, client: str | None = None) -> dict[str, Any]:
+def secret(
+    ref: StoreRef, name: str, region: str | None = None, client: str | None = None, component: str | None = None
+) -> dict[str, Any]:
     """The Secret without data."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque" if client is None else "kubernetes.io/tls",
-        "metadata": metadata(ref, name, region, client),
+        "metadata": metadata(ref, name, region, client, component),
     }
 
 

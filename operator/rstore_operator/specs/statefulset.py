@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rstore_api.domain import names
 from rstore_api.domain.kubernetes import CONFIG_HASH
 
-from rstore_operator.resource.model import Placement, PodsSpec, RegionSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.model import PodsSpec, RegionSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.specs.configmap import replica_config
 from rstore_operator.specs.labels import common_labels, digest, metadata, selector_labels
+from rstore_operator.specs.pod_parts import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    TLS_DIRECTORY,
+    given,
+    nodes,
+    placement_of,
+    probe,
+    pull_secrets_and_priority,
+    resources,
+)
 
 CONFIG_DIRECTORY = "/etc/rstore/config"
-TLS_DIRECTORY = "/etc/rstore/tls"
 DATA_DIRECTORY = "/var/lib/rstore"
-USER_ID = 65532
 STOP_SECONDS = 45
 """What a replica needs at most to stop, above ``failover.drainTimeout``: 20 s, and as much again on a busy machine;
 the seconds for which it still serves are among them."""
-REGION_NODE_LABEL = "topology.kubernetes.io/region"
 HOST_LABEL = "kubernetes.io/hostname"
-POD_SECURITY: Mapping[str, Any] = {
-    "runAsNonRoot": True,
-    "runAsUser": USER_ID,
-    "runAsGroup": USER_ID,
-    "fsGroup": USER_ID,
-    "fsGroupChangePolicy": "OnRootMismatch",
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-CONTAINER_SECURITY: Mapping[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
@@ -89,13 +83,8 @@ def _pod(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": STOP_SECONDS + -(-spec.failover.drain_timeout_ms // 1000),
-        **(
-            {"imagePullSecrets": [{"name": name} for name in pods.image_pull_secrets]}
-            if pods.image_pull_secrets
-            else {}
-        ),
-        **({"priorityClassName": pods.priority_class} if pods.priority_class else {}),
-        "securityContext": _given(pods.security_context, POD_SECURITY),
+        **pull_secrets_and_priority(pods),
+        "securityContext": given(pods.security_context, POD_SECURITY),
         "containers": [_container(region, image, pods)],
         "volumes": [
             {"name": "config", "configMap": {"name": names.region_object(ref.name, region.name)}},
@@ -109,24 +98,7 @@ def _pod(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage
     }
 
 
-def _pull_secrets_and_priority(pods: PodsSpec) -> dict[str, Any]:
-    """Only what is asked for: a field that is absent is filled in by admission."""
-    fields: dict[str, Any] = {}
-    if pods.image_pull_secrets:
-        fields["imagePullSecrets"] = [{"name": name} for name in pods.image_pull_secrets]
-    if pods.priority_class:
-        fields["priorityClassName"] = pods.priority_class
-    return fields
-
-
-def _given(value: Mapping[str, Any] | None, default: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(default if value is None else value)
-
-
 def _container(region: RegionSpec, image: ReplicaImage, pods: PodsSpec) -> dict[str, Any]:
-    resources = {
-        key: dict(values) for key, values in (("requests", region.requests), ("limits", region.limits)) if values
-    }
     return {
         "name": "replica",
         "image": image.image,
@@ -146,14 +118,14 @@ def _container(region: RegionSpec, image: ReplicaImage, pods: PodsSpec) -> dict[
             {"name": "peer", "containerPort": names.PEER_PORT, "protocol": "TCP"},
             {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
         ],
-        "resources": resources,
+        "resources": resources(region.requests, region.limits),
         # Why a replica does not start is the last line of its log; so it is in the pod's status, and in the store's.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _given(pods.container_security_context, CONTAINER_SECURITY),
+        "securityContext": given(pods.container_security_context, CONTAINER_SECURITY),
         # Replaying the journal after a crash may take minutes; until it is done only the startup probe counts.
-        "startupProbe": _probe("/healthz", period=1, timeout=5, failures=300),
-        "livenessProbe": _probe("/healthz", period=10, timeout=10, failures=6),
-        "readinessProbe": _probe("/readyz", period=2, timeout=3, failures=3),
+        "startupProbe": probe("/healthz", period=1, timeout=5, failures=300),
+        "livenessProbe": probe("/healthz", period=10, timeout=10, failures=6),
+        "readinessProbe": probe("/readyz", period=2, timeout=3, failures=3),
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
@@ -163,33 +135,18 @@ def _container(region: RegionSpec, image: ReplicaImage, pods: PodsSpec) -> dict[
     }
 
 
-def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": period,
-        "timeoutSeconds": timeout,
-        "failureThreshold": failures,
-    }
-
-
 def _placement(ref: StoreRef, region: RegionSpec, pods: PodsSpec) -> dict[str, Any]:
     """Where pods may run: by the region's node label, unless the user says otherwise; apart, as far as possible."""
     selector = selector_labels(ref.name, region.name)
-    placement = region.placement
-    if placement is None:
-        placement = Placement(node_selector={REGION_NODE_LABEL: region.name})
-    fields: dict[str, Any] = {}
-    if placement.node_selector:
-        fields["nodeSelector"] = dict(placement.node_selector)
-    if placement.tolerations:
-        fields["tolerations"] = [dict(item) for item in placement.tolerations]
+    placement = placement_of(region)
+    fields = nodes(placement)
     term = {"topologyKey": HOST_LABEL, "labelSelector": {"matchLabels": selector}}
     apart: dict[str, Any] = {
         "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]
     }
     if pods.host_spread == "Required":
         apart = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
-    fields["affinity"] = _given(placement.affinity, {"podAntiAffinity": apart})
+    fields["affinity"] = given(placement.affinity, {"podAntiAffinity": apart})
     if placement.topology_spread_constraints is not None:
         constraints = [dict(item) for item in placement.topology_spread_constraints]
     else:

@@ -36,6 +36,7 @@ STORE = Kind(GROUP, "v1alpha1", "replicatedstores")
 
 CHILD_KINDS: Mapping[str, Kind] = {
     "ConfigMap": Kind("", "v1", "configmaps"),
+    "Deployment": Kind("apps", "v1", "deployments"),
     "NetworkPolicy": Kind("networking.k8s.io", "v1", "networkpolicies"),
     "PodDisruptionBudget": Kind("policy", "v1", "poddisruptionbudgets"),
     "Secret": Kind("", "v1", "secrets"),
@@ -66,6 +67,10 @@ STORE_LABEL = f"{GROUP}/store"
 REGION_LABEL = f"{GROUP}/region"
 CLIENT_LABEL = f"{GROUP}/client"
 """Of the Secret of a client with a certificate of its own."""
+COMPONENT_LABEL = "app.kubernetes.io/component"
+"""Of what is neither a region's nor a client's: what it is a part of."""
+ARCHIVER = "archiver"
+"""The component that writes the archive, and the common name in its certificate."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 REVISION_LABEL = "controller-revision-hash"
 """Of a pod: the revision of its StatefulSet's template that it was made from."""

@@ -47,6 +47,16 @@ def operator_tls_secret(store: str) -> str:
     return f"{store}-operator-tls"
 
 
+def archiver_object(store: str) -> str:
+    """Deployment and NetworkPolicy of the archiver."""
+    return f"{store}-archiver"
+
+
+def archiver_tls_secret(store: str) -> str:
+    """Secret of the archiver's certificate."""
+    return f"{store}-archiver-tls"
+
+
 def pod_names(store: str, region: str, replicas: int) -> tuple[str, ...]:
     """The pods of a region, as its StatefulSet names them."""
     return tuple(f"{store}-{region}-{ordinal}" for ordinal in range(replicas))

@@ -22,7 +22,7 @@ from datetime import datetime
 
 from rstore_api.domain import names
 from rstore_api.domain.access import APPLICATION, AccessRules
-from rstore_api.domain.kubernetes import CLIENT_LABEL
+from rstore_api.domain.kubernetes import ARCHIVER, CLIENT_LABEL
 
 from rstore_operator.facts.actions import (
     CertificateRequest,
@@ -100,7 +100,7 @@ def _certificate(
     if present is not None and not problem and may_turn_over:
         current = is_issued_by(present.certificate, authority.pair.certificate)
         problem = "" if current else "it is of an authority that was replaced"
-    manifest = with_hash(secrets.secret(ref, wanted.name, wanted.region, wanted.client))
+    manifest = with_hash(secrets.secret(ref, wanted.name, wanted.region, wanted.client, wanted.component))
     if problem and (problem.startswith(UNUSABLE) or not rotation.distrusting):
         change = "create" if live is None else "renew"
         return IssueCertificate(wanted.key, manifest, authority.key, wanted.request, change, authority.bundle)
@@ -120,6 +120,9 @@ def _wanted_certificates(
 ) -> Iterator[Wanted]:
     """A region's comes once its Services have their addresses."""
     yield Wanted(names.operator_tls_secret(ref.name), None, CertificateRequest(secrets.OPERATOR))
+    if effective.spec.backup is not None:
+        request = CertificateRequest(ARCHIVER)
+        yield Wanted(names.archiver_tls_secret(ref.name), None, request, component=ARCHIVER)
     yield from _of_clients(ref, effective.spec.access, observed, now)
     store_ips = _cluster_ips(observed, names.store_object(ref.name))
     for region in effective.region_names:

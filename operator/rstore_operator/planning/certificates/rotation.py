@@ -65,13 +65,14 @@ def stage_of(rotation: Rotation) -> Stage:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A certificate that the store should have; ``region`` is None where it is no region's, and ``client`` where it is
-    not one client's own."""
+    """A certificate that the store should have; ``region`` is None where it is no region's, ``client`` where it is not
+    one client's own, and ``component`` where it is not a component's."""
 
     name: str
     region: str | None
     request: CertificateRequest
     client: str | None = None
+    component: str | None = None
 
     @property
     def key(self) -> ChildKey:

@@ -42,7 +42,8 @@ def name_objects(ref: StoreRef, spec: StoreSpec | None, observed: Observed) -> N
     """Look at every name that is needed; without a spec, at those that every store has."""
     regions = spec.regions if spec is not None else ()
     clients = tuple(client.name for client in spec.access.clients) if spec is not None else ()
-    wanted = wanted_names(ref.name, tuple(region.name for region in regions), clients)
+    archived = spec is not None and spec.backup is not None
+    wanted = wanted_names(ref.name, tuple(region.name for region in regions), clients, archived=archived)
     parts = dict(wanted)
     count = Counter(key for key, _ in wanted)
     shared = frozenset(key for key, times in count.items() if times > 1)

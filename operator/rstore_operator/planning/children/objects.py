@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import CLIENT_LABEL, REGION_LABEL, RESTARTED_AT, SPEC_HASH
+from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT, SPEC_HASH
 
 from rstore_operator.facts.actions import Action, Adopt, Apply, Delete, LookUp
 from rstore_operator.facts.observed import ChildKey, Observed
 from rstore_operator.planning.certificates.plan import plan_certificates
 from rstore_operator.planning.certificates.rotation import Stage
+from rstore_operator.planning.children.archiver import archiver_leftovers, archiver_manifests
 from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.planning.children.naming import Naming, name_objects
-from rstore_operator.planning.children.ownership import client_part
+from rstore_operator.planning.children.ownership import part_of
 from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
 from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING
 from rstore_operator.planning.conditions.finding import Finding
@@ -79,6 +80,8 @@ def plan_children(
         return ChildrenPlan(tuple(actions), naming.problems)
     if not effective.spec.network_policy.enabled:
         actions += _deleted(("NetworkPolicy", names.store_object(ref.name)), observed)
+    for key in archiver_leftovers(ref, effective.spec):
+        actions += _deleted(key, observed)
     certificates = plan_certificates(ref, effective, settings, observed, now)
     for action in certificates.actions:
         change = "update" if action.key in observed.children else "create"
@@ -98,8 +101,7 @@ def _may(key: ChildKey, manifest: Mapping[str, Any], change: str, naming: Naming
     """Whether the name, and the volumes that come with it, are known to be the store's own."""
     if key in observed.foreign or key in observed.orphans or key in naming.shared:
         return False
-    labels = manifest["metadata"]["labels"]
-    part = client_part(labels[CLIENT_LABEL]) if CLIENT_LABEL in labels else labels.get(REGION_LABEL, "")
+    part = part_of(manifest)
     if change == "create" and part in naming.held_back:
         return False
     return key[0] != "StatefulSet" or part not in naming.not_grown
@@ -129,6 +131,7 @@ def _manifests(
     yield with_hash(service_account(ref))
     if volumes.spec.network_policy.enabled:
         yield with_hash(network_policy(ref, volumes.spec.network_policy, operator_pods))
+    yield from archiver_manifests(ref, volumes.spec, image, observed, operator_pods)
     for region in volumes.spec.regions:
         yield with_hash(peers_service(ref, region.name))
         yield with_hash(region_service(ref, region.name))

@@ -8,7 +8,9 @@ from typing import Any
 
 from rstore_api.domain import names
 from rstore_api.domain.kubernetes import (
+    ARCHIVER,
     CLIENT_LABEL,
+    COMPONENT_LABEL,
     GROUP,
     KIND,
     MANAGED_BY,
@@ -44,7 +46,8 @@ def standing(ref: StoreRef, key: ChildKey, body: Body) -> Standing:
     region = labels.get(REGION_LABEL)
     client = labels.get(CLIENT_LABEL)
     parts = (region,) if region else (), (client,) if client else ()
-    own_names = {wanted for wanted, _ in wanted_names(ref.name, *parts)}
+    archived = labels.get(COMPONENT_LABEL) == ARCHIVER
+    own_names = {wanted for wanted, _ in wanted_names(ref.name, *parts, archived=archived)}
     labelled = labels.get(STORE_LABEL) == ref.name and labels.get(MANAGED_BY) == OPERATOR_FIELD_MANAGER
     free = (controller is None or _is_gone(ref, controller)) and not meta.get("deletionTimestamp")
     return Standing.ORPHAN if labelled and free and key in own_names else Standing.FOREIGN
@@ -92,11 +95,32 @@ def client_part(client: str) -> str:
     return f"client {client}"
 
 
+ARCHIVER_PART = "the archiver"
+"""What :func:`wanted_names` has in the place of a region for what is the archiver's."""
+
+
+def part_of(manifest: Body) -> str:
+    """What :func:`wanted_names` has beside the object of that manifest."""
+    labels = manifest["metadata"]["labels"]
+    if labels.get(COMPONENT_LABEL) == ARCHIVER:
+        return ARCHIVER_PART
+    return client_part(labels[CLIENT_LABEL]) if CLIENT_LABEL in labels else labels.get(REGION_LABEL, "")
+
+
+def archiver_keys(store: str) -> tuple[ChildKey, ...]:
+    """The objects that a store has while it is archived."""
+    return (
+        ("Deployment", names.archiver_object(store)),
+        ("NetworkPolicy", names.archiver_object(store)),
+        ("Secret", names.archiver_tls_secret(store)),
+    )
+
+
 def wanted_names(
-    store: str, regions: tuple[str, ...], clients: tuple[str, ...] = ()
+    store: str, regions: tuple[str, ...], clients: tuple[str, ...] = (), *, archived: bool = False
 ) -> tuple[tuple[ChildKey, str], ...]:
-    """Every object that a store of these regions and clients is made of, and its region or :func:`client_part`; "" for
-    the store's own."""
+    """Every object that a store of these regions and clients is made of, and its region, :func:`client_part` or
+    ARCHIVER_PART; "" for the store's own."""
     found: list[tuple[ChildKey, str]] = [
         (("Service", names.store_object(store)), ""),
         (("ServiceAccount", names.store_object(store)), ""),
@@ -105,6 +129,7 @@ def wanted_names(
         (("Secret", names.operator_tls_secret(store)), ""),
         (("Secret", names.client_tls_secret(store)), ""),
     ]
+    found += [(key, ARCHIVER_PART) for key in archiver_keys(store) if archived]
     found += [(("Secret", names.own_tls_secret(store, client)), client_part(client)) for client in clients]
     for region in regions:
         found += [

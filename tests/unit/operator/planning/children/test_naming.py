@@ -36,9 +36,10 @@ def refused_by_the_operator(store: str, *regions: str) -> str:
 @pytest.mark.parametrize(
     ("store", "regions", "message"),
     [
-        ("orders", ["client"], "client, operator and ca are reserved"),
-        ("orders", ["us-east", "operator"], "client, operator and ca are reserved"),
-        ("orders", ["ca", "us-east"], "client, operator and ca are reserved"),
+        ("orders", ["client"], "client, operator, ca and archiver are reserved"),
+        ("orders", ["us-east", "operator"], "client, operator, ca and archiver are reserved"),
+        ("orders", ["archiver"], "client, operator, ca and archiver are reserved"),
+        ("orders", ["ca", "us-east"], "client, operator, ca and archiver are reserved"),
         ("orders", ["us", "us-peers"], "Service"),
         ("orders", ["us-peers", "us"], "Service"),
         ("1orders", ["us-east"], "begin with a letter"),

@@ -1,0 +1,122 @@
+"""The archiver's Deployment and NetworkPolicy, as a real cluster needs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rstore_operator.resource.model import OperatorPods, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.validate import read_spec
+from rstore_operator.specs.archiver import archiver_deployment, archiver_network_policy
+from rstore_operator.specs.services import region_service
+from rstore_operator.specs.statefulset import stateful_set
+
+REF = StoreRef("shop", "orders", "uid-1")
+IMAGE = ReplicaImage("registry.example.com/replica:1.2", "Always")
+REGIONS = [{"name": "us-east"}, {"name": "eu-west", "placement": {"tolerations": [{"operator": "Exists"}]}}]
+
+
+def spec_of(backup: dict[str, Any], **more: Any) -> StoreSpec:
+    spec, problems = read_spec(REF, {"regions": REGIONS, "backup": {"destination": "s3://b/p", **backup}, **more})
+    assert problems == ()
+    assert spec is not None
+    return spec
+
+
+def deployment(spec: StoreSpec, started_with: str = "") -> dict[str, Any]:
+    assert spec.backup is not None
+    return archiver_deployment(REF, spec, spec.backup, IMAGE, started_with)
+
+
+def pod_of(spec: StoreSpec) -> dict[str, Any]:
+    pod: dict[str, Any] = deployment(spec)["spec"]["template"]["spec"]
+    return pod
+
+
+def arguments(spec: StoreSpec) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for argument in pod_of(spec)["containers"][0]["args"]:
+        name, _, value = argument.partition("=")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def test_one_pod_runs_and_the_one_before_ends_first() -> None:
+    made = deployment(spec_of({}))
+    assert made["metadata"]["name"] == "orders-archiver"
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+    assert (made["spec"]["replicas"], made["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert made["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert deployment(spec_of({"suspend": True}))["spec"]["replicas"] == 0
+
+
+def test_no_selector_of_replicas_takes_the_archivers_pod() -> None:
+    spec = spec_of({})
+    labels = deployment(spec)["spec"]["template"]["metadata"]["labels"]
+    for region in spec.regions:
+        replicas = stateful_set(REF, spec, region, IMAGE)["spec"]
+        for selector in (replicas["selector"]["matchLabels"], region_service(REF, region.name)["spec"]["selector"]):
+            assert not selector.items() <= labels.items()
+        own = deployment(spec)["spec"]["selector"]["matchLabels"]
+        assert not own.items() <= replicas["template"]["metadata"]["labels"].items()
+
+
+def test_what_it_was_started_with_is_in_the_template() -> None:
+    spec = spec_of({})
+    assert deployment(spec, "a")["spec"]["template"] != deployment(spec, "b")["spec"]["template"]
+
+
+def test_it_runs_as_the_replicas_do() -> None:
+    spec = spec_of({}, pods={"labels": {"team": "a"}, "priorityClassName": "high", "imagePullSecrets": [{"name": "r"}]})
+    made, replica = pod_of(spec), stateful_set(REF, spec, spec.regions[0], IMAGE)["spec"]["template"]["spec"]
+    for name in ("securityContext", "priorityClassName", "imagePullSecrets"):
+        assert made[name] == replica[name]
+    [container], [replicas] = made["containers"], replica["containers"]
+    for name in ("image", "imagePullPolicy", "securityContext", "terminationMessagePolicy"):
+        assert container[name] == replicas[name]
+    assert container["command"][:3] == ["python", "-m", "rstore_backup"]
+    assert container["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    assert [port["name"] for port in container["ports"]] == ["http"]
+    volumes = {volume["name"]: volume for volume in made["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes) == {"tls", "tmp"}
+    assert volumes["tls"]["secret"]["secretName"] == "orders-archiver-tls"
+
+
+def test_identities() -> None:
+    plain, own = pod_of(spec_of({})), pod_of(spec_of({"serviceAccountName": "uploader"}))
+    assert (plain["serviceAccountName"], plain["automountServiceAccountToken"]) == ("orders", False)
+    assert (own["serviceAccountName"], own["automountServiceAccountToken"]) == ("uploader", True)
+    assert "envFrom" not in plain["containers"][0]
+    [container] = pod_of(spec_of({"credentialsSecret": "keys"}))["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
+
+
+def test_it_runs_where_it_reads() -> None:
+    secondary = pod_of(spec_of({}))
+    assert secondary["tolerations"] == [{"operator": "Exists"}]
+    assert "nodeSelector" not in secondary
+    primary = pod_of(spec_of({"from": "Primary"}))
+    assert primary["nodeSelector"] == {"topology.kubernetes.io/region": "us-east"}
+    for made in (secondary, primary):
+        assert "affinity" not in made
+
+
+def test_a_folder_is_a_mounted_volume() -> None:
+    spec = spec_of({"destination": "file:///stores/", "volumeClaim": "backups"})
+    made = pod_of(spec)
+    assert {"name": "archive", "persistentVolumeClaim": {"claimName": "backups"}} in made["volumes"]
+    [mount] = [mount for mount in made["containers"][0]["volumeMounts"] if mount["name"] == "archive"]
+    assert arguments(spec)["--destination"] == [f"file://{mount['mountPath']}/stores"]
+
+
+@pytest.mark.parametrize("namespace", ["", "rstore-system"])
+def test_the_operator_and_metrics_may_connect(namespace: str) -> None:
+    metrics = {"namespaceSelector": {"matchLabels": {"team": "metrics"}}}
+    spec = spec_of({}, security={"networkPolicy": {"metrics": [metrics]}})
+    policy = archiver_network_policy(REF, spec, OperatorPods(namespace, {"app": "operator"}))["spec"]
+    assert policy["podSelector"] == {"matchLabels": deployment(spec)["spec"]["selector"]["matchLabels"]}
+    operators, scrapes = policy["ingress"]
+    assert operators["ports"] == scrapes["ports"] == [{"port": 9090, "protocol": "TCP"}]
+    assert scrapes["from"] == [metrics]
+    assert ("from" in operators) is bool(namespace)
