@@ -24,10 +24,12 @@ DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "256Mi"}
 
 @dataclass(frozen=True)
 class RetentionSpec:
-    """Which bases are kept, with the log that follows the oldest of them: whatever one of the two rules keeps."""
+    """What is kept: whatever one of the two rules keeps, and everything where both are 0."""
 
-    keep_bases: int = limits.KEEP_BASES.default
+    keep_bases: int = 0
+    """Newest bases, and the log that follows the oldest of them."""
     keep_for_seconds: int = 0
+    """For how long every moment can be restored."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def parse_backup(reader: Reader) -> BackupSpec | None:
         schedule=_schedule(backup),
         log_interval_ms=backup.duration_ms("logInterval", limits.LOG_INTERVAL_MS),
         retention=RetentionSpec(
-            keep_bases=retention.integer("keepBases", limits.KEEP_BASES),
+            keep_bases=retention.integer("keepBases", limits.KEEP_BASES) if "keepBases" in retention.raw else 0,
             keep_for_seconds=_period(retention, "keepFor"),
         ),
         source=backup.text("from", BackupSpec.source, choices=("Secondary", "Primary")),

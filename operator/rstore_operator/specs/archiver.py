@@ -1,7 +1,9 @@
-"""The archiver of a store: its Deployment, and the NetworkPolicy that lets the operator and metrics reach it."""
+"""The archiver of a store: its Deployment, its configuration, and its NetworkPolicy."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from rstore_api.domain import names
@@ -12,6 +14,7 @@ from rstore_operator.resource.model import OperatorPods, RegionSpec, ReplicaImag
 from rstore_operator.specs.labels import common_labels, component_labels, metadata
 from rstore_operator.specs.network_policy import operator_peers, rule
 from rstore_operator.specs.pod_parts import (
+    CONFIG_DIRECTORY,
     CONTAINER_SECURITY,
     POD_SECURITY,
     TLS_DIRECTORY,
@@ -23,6 +26,7 @@ from rstore_operator.specs.pod_parts import (
     resources,
 )
 
+FILE_NAME = "archive.json"
 ARCHIVE_DIRECTORY = "/var/lib/rstore-archive"
 """Where the volume of a ``file`` destination is mounted."""
 STOP_SECONDS = 30
@@ -68,8 +72,9 @@ def _pod(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage
         "terminationGracePeriodSeconds": STOP_SECONDS,
         **pull_secrets_and_priority(pods),
         "securityContext": given(pods.security_context, POD_SECURITY),
-        "containers": [_container(ref, spec, backup, image)],
+        "containers": [_container(spec, backup, image)],
         "volumes": [
+            {"name": "config", "configMap": {"name": names.archiver_object(ref.name)}},
             {"name": "tls", "secret": {"secretName": names.archiver_tls_secret(ref.name), "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
             *_archive_volume(backup),
@@ -85,14 +90,14 @@ def _archive_volume(backup: BackupSpec) -> list[dict[str, Any]]:
     return [{"name": "archive", "persistentVolumeClaim": {"claimName": backup.volume_claim}}]
 
 
-def _container(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict[str, Any]:
+def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict[str, Any]:
     secret = backup.credentials_secret
     return {
         "name": "archiver",
         "image": image.image,
         "imagePullPolicy": image.pull_policy,
         "command": ["python", "-m", "rstore_backup", "archive"],
-        "args": _arguments(ref, spec, backup),
+        "args": [f"--config={CONFIG_DIRECTORY}/{FILE_NAME}", f"--tls-dir={TLS_DIRECTORY}"],
         "env": [{"name": "TMPDIR", "value": "/tmp"}],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "ports": [{"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"}],
@@ -102,6 +107,7 @@ def _container(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: Replic
         "livenessProbe": probe("/healthz", period=10, timeout=10, failures=6),
         "readinessProbe": probe("/readyz", period=5, timeout=5, failures=3),
         "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
             *([{"name": "archive", "mountPath": ARCHIVE_DIRECTORY}] if backup.is_folder else []),
@@ -109,18 +115,47 @@ def _container(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: Replic
     }
 
 
-def _arguments(ref: StoreRef, spec: StoreSpec, backup: BackupSpec) -> list[str]:
-    destination = f"file://{ARCHIVE_DIRECTORY}/{backup.folder}" if backup.is_folder else backup.destination
-    regions = (names.region_object(ref.name, region.name) for region in preferred_regions(spec, backup))
-    return [
-        f"--destination={destination}",
-        *(f"--endpoint={service}.{ref.namespace}.svc:{names.CLIENT_PORT}" for service in regions),
-    ]
+def archiver_config(ref: StoreRef, backup: BackupSpec, source: RegionSpec) -> dict[str, Any]:
+    """The configuration of the archiver, which reads the rows of the region ``source``."""
+    pods = names.pod_names(ref.name, source.name, source.replicas)
+    config = {
+        "namespace": ref.namespace,
+        "name": ref.name,
+        "region": source.name,
+        "replicas": [f"{names.pod_host(ref.name, source.name, ref.namespace, pod)}:{names.PEER_PORT}" for pod in pods],
+        "destination": f"file://{ARCHIVE_DIRECTORY}/{backup.folder}" if backup.is_folder else backup.destination,
+        "logIntervalMs": backup.log_interval_ms,
+        "schedule": backup.schedule.text,
+        "keepBases": backup.retention.keep_bases,
+        "keepSeconds": backup.retention.keep_for_seconds,
+    }
+    return {**config, "endpoint": backup.endpoint} if backup.endpoint else config
+
+
+def archiver_config_map(ref: StoreRef, backup: BackupSpec, source: RegionSpec) -> dict[str, Any]:
+    """The ConfigMap that carries the configuration. The archiver reads it again when it changes."""
+    text = json.dumps(archiver_config(ref, backup, source), indent=2) + "\n"
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(ref, names.archiver_object(ref.name), component=ARCHIVER),
+        "data": {FILE_NAME: text},
+    }
+
+
+def configured_region(live: Mapping[str, Any] | None) -> str:
+    """Returns the region in a live ConfigMap of the archiver; "" where there is none."""
+    try:
+        config = json.loads(((live or {}).get("data") or {}).get(FILE_NAME, ""))
+    except ValueError:
+        return ""
+    region = config.get("region") if isinstance(config, dict) else None
+    return region if isinstance(region, str) else ""
 
 
 def preferred_regions(spec: StoreSpec, backup: BackupSpec) -> tuple[RegionSpec, ...]:
-    """The regions in the order in which the archiver asks their replicas: the preferred primary is the first or the
-    last. Which of them is primary at the moment does not count, so a change of that does not restart the archiver."""
+    """The regions in the order in which they are read from, as far as the spec decides: the preferred primary is the
+    first or the last."""
     regions = sorted(spec.regions, key=lambda region: region.name == spec.primary_region)
     return tuple(reversed(regions) if backup.source == "Primary" else regions)
 

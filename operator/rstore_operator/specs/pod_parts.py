@@ -7,6 +7,7 @@ from typing import Any
 
 from rstore_operator.resource.model import Placement, PodsSpec, RegionSpec
 
+CONFIG_DIRECTORY = "/etc/rstore/config"
 TLS_DIRECTORY = "/etc/rstore/tls"
 USER_ID = 65532
 REGION_NODE_LABEL = "topology.kubernetes.io/region"

@@ -11,6 +11,7 @@ from rstore_operator.resource.model import PodsSpec, RegionSpec, ReplicaImage, S
 from rstore_operator.specs.configmap import replica_config
 from rstore_operator.specs.labels import common_labels, digest, metadata, selector_labels
 from rstore_operator.specs.pod_parts import (
+    CONFIG_DIRECTORY,
     CONTAINER_SECURITY,
     POD_SECURITY,
     TLS_DIRECTORY,
@@ -22,7 +23,6 @@ from rstore_operator.specs.pod_parts import (
     resources,
 )
 
-CONFIG_DIRECTORY = "/etc/rstore/config"
 DATA_DIRECTORY = "/var/lib/rstore"
 STOP_SECONDS = 45
 """What a replica needs at most to stop, above ``failover.drainTimeout``: 20 s, and as much again on a busy machine;

@@ -40,6 +40,7 @@ RETENTION_REVISIONS = Bounds(default=100_000, low=1000, high=1_000_000_000)
 LOG_INTERVAL_MS = Bounds(default=10_000, low=1000, high=60 * MINUTE_MS)
 SEGMENT_BYTES = Bounds(default=16 * MEBIBYTE, low=1024, high=64 * MEBIBYTE)
 MAX_BASE_REQUESTS = 32
+KEEP_BASES = Bounds(default=10_000, low=1, high=10_000)
 
 # ---- failover
 LEASE_DURATION_MS = Bounds(default=3000, low=500, high=MINUTE_MS)
@@ -48,10 +49,6 @@ SWITCHOVER_TIMEOUT_MS = Bounds(default=30_000, low=1000, high=10 * MINUTE_MS)
 REQUEST_TIMEOUT_MS = Bounds(default=10 * MINUTE_MS, low=1000, high=24 * 60 * MINUTE_MS)
 DRAIN_TIMEOUT_MS = Bounds(default=15_000, low=0, high=10 * MINUTE_MS)
 MAX_DATA_LOSS_BYTES = Bounds(default=0, low=0, high=1 << 40)
-
-# ---- backup
-LOG_INTERVAL_MS = Bounds(default=10_000, low=1000, high=60 * MINUTE_MS)
-KEEP_BASES = Bounds(default=7, low=1, high=10_000)
 
 # ---- clients with certificates of their own
 MAX_CLIENTS = 64

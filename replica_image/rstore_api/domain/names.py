@@ -48,7 +48,7 @@ def operator_tls_secret(store: str) -> str:
 
 
 def archiver_object(store: str) -> str:
-    """Deployment and NetworkPolicy of the archiver."""
+    """Deployment, ConfigMap and NetworkPolicy of the archiver."""
     return f"{store}-archiver"
 
 

@@ -131,7 +131,7 @@ def _manifests(
     yield with_hash(service_account(ref))
     if volumes.spec.network_policy.enabled:
         yield with_hash(network_policy(ref, volumes.spec.network_policy, operator_pods))
-    yield from archiver_manifests(ref, volumes.spec, image, observed, operator_pods)
+    yield from archiver_manifests(ref, volumes.spec, primary_region, image, observed, operator_pods)
     for region in volumes.spec.regions:
         yield with_hash(peers_service(ref, region.name))
         yield with_hash(region_service(ref, region.name))

@@ -110,6 +110,7 @@ def part_of(manifest: Body) -> str:
 def archiver_keys(store: str) -> tuple[ChildKey, ...]:
     """The objects that a store has while it is archived."""
     return (
+        ("ConfigMap", names.archiver_object(store)),
         ("Deployment", names.archiver_object(store)),
         ("NetworkPolicy", names.archiver_object(store)),
         ("Secret", names.archiver_tls_secret(store)),

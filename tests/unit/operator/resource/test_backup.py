@@ -25,7 +25,7 @@ def test_only_the_destination_is_required() -> None:
     assert backup == BackupSpec("s3://backups/orders", requests=DEFAULT_REQUESTS)
     assert backup.schedule == Schedule("0 0 * * *")
     assert (backup.log_interval_ms, backup.source, backup.suspend) == (10_000, "Secondary", False)
-    assert backup.retention == RetentionSpec(keep_bases=7, keep_for_seconds=0)
+    assert backup.retention == RetentionSpec(keep_bases=0, keep_for_seconds=0)
 
 
 def test_everything_can_be_set() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from rstore_operator.resource.model import OperatorPods, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.validate import read_spec
-from rstore_operator.specs.archiver import archiver_deployment, archiver_network_policy
+from rstore_operator.specs.archiver import (
+    archiver_config_map,
+    archiver_deployment,
+    archiver_network_policy,
+    configured_region,
+)
 from rstore_operator.specs.services import region_service
 from rstore_operator.specs.statefulset import stateful_set
 
@@ -33,12 +39,12 @@ def pod_of(spec: StoreSpec) -> dict[str, Any]:
     return pod
 
 
-def arguments(spec: StoreSpec) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for argument in pod_of(spec)["containers"][0]["args"]:
-        name, _, value = argument.partition("=")
-        found.setdefault(name, []).append(value)
-    return found
+def config_of(spec: StoreSpec, region: int = 0) -> dict[str, Any]:
+    assert spec.backup is not None
+    made = archiver_config_map(REF, spec.backup, spec.regions[region])
+    assert made["metadata"]["name"] == "orders-archiver"
+    config: dict[str, Any] = json.loads(made["data"]["archive.json"])
+    return config
 
 
 def test_one_pod_runs_and_the_one_before_ends_first() -> None:
@@ -79,7 +85,7 @@ def test_it_runs_as_the_replicas_do() -> None:
     assert container["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}}
     assert [port["name"] for port in container["ports"]] == ["http"]
     volumes = {volume["name"]: volume for volume in made["volumes"]}
-    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes) == {"tls", "tmp"}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes) == {"config", "tls", "tmp"}
     assert volumes["tls"]["secret"]["secretName"] == "orders-archiver-tls"
 
 
@@ -107,7 +113,15 @@ def test_a_folder_is_a_mounted_volume() -> None:
     made = pod_of(spec)
     assert {"name": "archive", "persistentVolumeClaim": {"claimName": "backups"}} in made["volumes"]
     [mount] = [mount for mount in made["containers"][0]["volumeMounts"] if mount["name"] == "archive"]
-    assert arguments(spec)["--destination"] == [f"file://{mount['mountPath']}/stores"]
+    assert config_of(spec)["destination"] == f"file://{mount['mountPath']}/stores"
+
+
+def test_the_region_in_a_live_configuration_is_read_again() -> None:
+    spec = spec_of({})
+    assert spec.backup is not None
+    assert configured_region(archiver_config_map(REF, spec.backup, spec.regions[1])) == "eu-west"
+    for damaged in (None, {}, {"data": {"archive.json": "["}}, {"data": {"archive.json": "[]"}}):
+        assert configured_region(damaged) == ""
 
 
 @pytest.mark.parametrize("namespace", ["", "rstore-system"])
