@@ -68,6 +68,28 @@ class DiskTimings:
             yield family
 
 
+@dataclass
+class PeerTraffic:
+    """What went over the links to another replica of the region, since this process knows of it."""
+
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    sent_failures: int = 0
+    """Messages that were dropped, and dials that failed while there was no link."""
+
+
+def _peer_families(peers: Mapping[str, PeerTraffic]) -> Iterable[Metric]:
+    for name, text, label in (
+        ("received_bytes", "Bytes received from peers.", "From"),
+        ("sent_bytes", "Bytes sent to peers.", "To"),
+        ("sent_failures", "Messages and dials to peers that failed.", "To"),
+    ):
+        family = CounterMetricFamily(f"etcd_network_peer_{name}", text, labels=[label])
+        for peer, traffic in peers.items():
+            family.add_metric([peer], float(getattr(traffic, name)))
+        yield family
+
+
 class PeerRoundTrips:
     """How long round trips to the other replicas of the region take; each scrape adds one of each."""
 
@@ -107,6 +129,7 @@ class EtcdReading:
     compact_revision: int
     round_trips: Mapping[str, float] = field(default_factory=dict)
     """To each linked replica of the region, in seconds."""
+    peers: Mapping[str, PeerTraffic] = field(default_factory=dict)
 
     def families(self) -> Iterable[Metric]:
         """Yields the gauges and counters."""
@@ -138,3 +161,4 @@ class EtcdReading:
             ("server_proposals_failed", "Entries that were proposed and failed.", self.failed_proposals),
         ):
             yield CounterMetricFamily(f"etcd_{name}", text, value=float(value))
+        yield from _peer_families(self.peers)

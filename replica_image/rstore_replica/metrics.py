@@ -75,8 +75,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._gauges: _ReadingCollector | None = None
-        self._calls = CallMetrics()
-        self.registry.register(self._calls)
+        self.calls = CallMetrics()
+        self.registry.register(self.calls)
         self.disk = DiskTimings()
         self.leases = LeaseCounts()
         ProcessCollector(registry=self.registry)
@@ -107,7 +107,7 @@ class Metrics:
 
     def of_method(self, path: str) -> MethodMetrics:
         """Returns where the requests of a method are counted; the path is that of HTTP, ``/etcdserverpb.KV/Put``."""
-        return self._calls.of_method(path)
+        return self.calls.of_method(path)
 
     def count_refusal(self, port: str, reason: str) -> None:
         """Counts what a port refused."""

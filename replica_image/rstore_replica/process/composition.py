@@ -334,6 +334,7 @@ class Replica:
         )
         self._client_server = client_server(
             identify=self._access.identify,
+            metrics=metrics.calls,
             on_refusal=partial(self._metrics.count_refusal, "client"),
             max_request_bytes=config.limits.max_request_bytes,
             services=(
@@ -395,6 +396,7 @@ class Replica:
                 tail_fetcher=self._tail_fetcher,
                 data_directory=self._place.data_directory,
                 round_trips=self._links.round_trips(),
+                peers=self._links.traffic(),
                 quota_bytes=config.limits.quota_bytes,
                 leader_changes=self._leaders.count,
             )

@@ -20,6 +20,8 @@ from rstore_replica.api.access.admission import (
     share_of,
 )
 from rstore_replica.api.access.callers import Caller, Certificate
+from rstore_replica.api.counting import CountedRegistry
+from rstore_replica.call_metrics import CallMetrics
 from rstore_replica.tls import CertificateStore
 from rstore_replica.tls_contexts import HTTP1_AND_2, HTTP2
 
@@ -53,11 +55,12 @@ def client_server(
     max_request_bytes: int,
     services: Sequence[Register],
     identify: Callable[[Certificate], Caller],
+    metrics: CallMetrics,
     on_refusal: Callable[[str], object] = lambda _reason: None,
 ) -> Server:
     """Returns the server of the client port, with its services and reflection; not listening yet.
 
-    ``identify`` says who a caller is and what it may do.
+    ``identify`` says who a caller is and what it may do; ``metrics`` counts bytes, and calls of streams.
     """
     server = Server(
         max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES,
@@ -68,8 +71,9 @@ def client_server(
         welcome=is_let_in,
         on_refusal=on_refusal,
     )
+    registry = CountedRegistry(server, metrics)
     for register in services:
-        register(server)
+        register(registry)
     names = (*CLIENT_SERVICES, reflection.SERVICE_NAME)
     servicer = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]  # not declared as exported
     add_ServerReflectionServicer_to_server(servicer, server)

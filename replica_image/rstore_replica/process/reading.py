@@ -13,7 +13,7 @@ from rstore_replica.api.identity import Identity
 from rstore_replica.api.leases.keeper import LeaseKeeper
 from rstore_replica.api.locks.candidates import Candidates
 from rstore_replica.api.services.watch import WatchService
-from rstore_replica.etcd_metrics import EtcdReading
+from rstore_replica.etcd_metrics import EtcdReading, PeerTraffic
 from rstore_replica.metrics import Reading, RegionLag
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.life import Life
@@ -40,6 +40,7 @@ def read(
     tail_fetcher: TailFetcher,
     data_directory: Path,
     round_trips: Mapping[str, float],
+    peers: Mapping[str, PeerTraffic],
     quota_bytes: int,
     leader_changes: int,
 ) -> Reading:
@@ -95,6 +96,7 @@ def read(
             revision=machine.revision,
             compact_revision=machine.compact_revision,
             round_trips=round_trips,
+            peers=peers,
         ),
         regions=tuple(
             RegionLag(

@@ -66,7 +66,7 @@ async def test_metrics_tell_what_etcd_would(triple: RegionProcesses) -> None:
             float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))
         )
 
-    leaders = 0
+    leaders = received = sent = 0
     for replica in triple.replicas:
         _, text = await get_page(replica, "/metrics")
         leaders += int(value(text, "etcd_server_is_leader"))
@@ -79,7 +79,13 @@ async def test_metrics_tell_what_etcd_would(triple: RegionProcesses) -> None:
         assert value(text, "process_resident_memory_bytes") > 1e6
         if hasattr(socket, "TCP_INFO"):
             assert value(text, "etcd_network_peer_round_trip_time_seconds_count") == len(triple.replicas) - 1
+        assert value(text, "etcd_network_peer_received_bytes_total") > 0
+        assert value(text, "etcd_network_peer_sent_bytes_total") > 0
+        received += int(value(text, "etcd_network_client_grpc_received_bytes_total"))
+        sent += int(value(text, "etcd_network_client_grpc_sent_bytes_total"))
     assert leaders == 1
+    assert received >= 10 * len("e0v")
+    assert sent > 0
 
 
 async def test_grpc_health_and_reflection_are_served(single: RegionProcesses) -> None:

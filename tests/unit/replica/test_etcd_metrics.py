@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rstore_api.domain import etcd_version
 from rstore_api.proto import rstore_pb2
 from rstore_replica.call_metrics import code_of
-from rstore_replica.etcd_metrics import EtcdReading
+from rstore_replica.etcd_metrics import EtcdReading, PeerTraffic
 from rstore_replica.metrics import Metrics, Reading, RegionLag
 from rstore_replica.process.leader_changes import LeaderChanges
 from rstore_replica.raft.types import GroupStatus, Role
@@ -30,8 +30,12 @@ ETCD = EtcdReading(
     revision=40,
     compact_revision=7,
     round_trips={"orders-us-east-1": 0.0003},
+    peers={"orders-us-east-1": PeerTraffic(received_bytes=11, sent_bytes=12, sent_failures=13)},
 )
+# By etcd's mixin of 2025, ``up`` apart.
 ASKED_FOR_BY_THE_ALERTS = [
+    "etcd_network_peer_sent_failures_total",
+    "etcd_mvcc_db_total_size_in_use_in_bytes",
     "etcd_server_has_leader",
     "etcd_server_leader_changes_seen_total",
     "grpc_server_handled_total",
@@ -45,6 +49,12 @@ ASKED_FOR_BY_THE_ALERTS = [
 ]
 ASKED_FOR_BY_THE_DASHBOARD = [
     "grpc_server_started_total",
+    "etcd_network_client_grpc_received_bytes_total",
+    "etcd_network_client_grpc_sent_bytes_total",
+    "etcd_network_peer_received_bytes_total",
+    "etcd_network_peer_sent_bytes_total",
+    "grpc_server_msg_received_total",
+    "grpc_server_msg_sent_total",
     "etcd_server_proposals_committed_total",
     "etcd_server_proposals_applied_total",
     "etcd_server_proposals_pending",
@@ -85,6 +95,10 @@ def samples() -> dict[str, float]:
     put.started += 3
     for result, seconds in (("no-primary", 0.2), ("no-leader", 20.0)):
         put.answered(result, seconds)
+    watch = metrics.calls.of_stream("/etcdserverpb.Watch/Watch", "bidi_stream")
+    watch.started, watch.received, watch.sent = 5, 6, 7
+    watch.end("Canceled")
+    metrics.calls.client_traffic.received_bytes, metrics.calls.client_traffic.sent_bytes = 1000, 2000
     metrics.disk.journal_sync.add(0.0015)
     metrics.leases.granted, metrics.leases.revoked, metrics.leases.renewed = 4, 3, 9
     metrics.leases.times_to_live.add(60)
@@ -106,6 +120,26 @@ def test_calls_have_both_names(samples: dict[str, float]) -> None:
     assert samples["rstore_request_seconds_bucket{le=0.005,method=Put}"] == 1
     assert samples[f"grpc_server_handling_seconds_bucket{{{put},le=10.0}}"] == 2
     assert samples[f"grpc_server_handling_seconds_bucket{{{put},le=+Inf}}"] == 3
+
+
+def test_streams_and_messages_are_counted_by_the_names_of_the_middleware(samples: dict[str, float]) -> None:
+    watch = "grpc_method=Watch,grpc_service=etcdserverpb.Watch,grpc_type=bidi_stream"
+    put = "grpc_method=Put,grpc_service=etcdserverpb.KV,grpc_type=unary"
+    assert samples[f"grpc_server_started_total{{{watch}}}"] == 5
+    # The dashboard subtracts it: it must be there before the first stream has ended.
+    assert samples[f"grpc_server_handled_total{{grpc_code=OK,{watch}}}"] == 0
+    assert samples[f"grpc_server_handled_total{{grpc_code=Canceled,{watch}}}"] == 1
+    for labels, received, sent in ((watch, 6, 7), (put, 4, 1)):
+        assert samples[f"grpc_server_msg_received_total{{{labels}}}"] == received
+        assert samples[f"grpc_server_msg_sent_total{{{labels}}}"] == sent
+
+
+def test_traffic_has_the_names_of_etcd(samples: dict[str, float]) -> None:
+    assert samples["etcd_network_client_grpc_received_bytes_total{}"] == 1000
+    assert samples["etcd_network_client_grpc_sent_bytes_total{}"] == 2000
+    assert samples["etcd_network_peer_received_bytes_total{From=orders-us-east-1}"] == 11
+    assert samples["etcd_network_peer_sent_bytes_total{To=orders-us-east-1}"] == 12
+    assert samples["etcd_network_peer_sent_failures_total{To=orders-us-east-1}"] == 13
 
 
 def test_gauges_have_the_values_of_the_replica(samples: dict[str, float]) -> None:

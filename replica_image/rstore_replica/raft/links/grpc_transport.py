@@ -18,10 +18,10 @@ from typing import Any
 import grpc
 from rstore_api.dialling.channels import Address, Resolve, system_resolve
 from rstore_api.proto import raft_pb2 as pb
-from rstore_api.proto import raft_pb2_grpc as pb_grpc
 from rstore_wire.call import Call
 from rstore_wire.client import CallFailed, ClientCall, open_stream
 
+from rstore_replica.etcd_metrics import PeerTraffic
 from rstore_replica.raft.links.link import Link
 from rstore_replica.raft.links.transport import OnLink, OnMessage
 from rstore_replica.raft.types import Member
@@ -41,8 +41,12 @@ Credentials = Callable[[], ssl.SSLContext]
 
 CONNECT = "/rstore.v1.Raft/Connect"
 
+Frame = tuple[pb.RaftFrame, int]
+"""And the bytes that it has."""
+NO_FRAME = (None, 0)
 
-class GrpcTransport(pb_grpc.RaftServicer):
+
+class GrpcTransport:
     """See :class:`.transport.Transport`."""
 
     def __init__(
@@ -67,6 +71,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         self._session = secrets.randbits(63) | 1
         self._hello = pb.RaftHello(group=group, name=name, session=self._session)
         self._links: dict[str, list[Link]] = {}
+        self._traffic: dict[str, PeerTraffic] = {}
         self._sessions: dict[str, int] = {}
         self._on_message: OnMessage | None = None
         self._on_link: OnLink | None = None
@@ -80,7 +85,9 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     def add_to_server(self, server: Any) -> None:
         """Registers the Raft service with a :class:`rstore_wire.server.Server` that takes MAX_MESSAGE_BYTES."""
-        pb_grpc.add_RaftServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+        handler = grpc.stream_stream_rpc_method_handler(self.connect, _frame_of, bytes)
+        service, name = CONNECT.strip("/").split("/")
+        server.add_registered_method_handlers(service, {name: handler})
 
     async def start(self, on_message: OnMessage, on_link: OnLink) -> None:
         """See :class:`.transport.Transport`."""
@@ -110,6 +117,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         for peer in removed & self._links.keys():
             for link in list(self._links[peer]):
                 link.close()
+        self._forget_traffic()
         if self._on_message is not None:
             self._keep_dialling()
 
@@ -122,23 +130,33 @@ class GrpcTransport(pb_grpc.RaftServicer):
         taken = {peer: links[0].outlet.round_trip_seconds for peer, links in self._links.items() if links}
         return {peer: seconds for peer, seconds in taken.items() if seconds is not None}
 
+    def traffic(self) -> dict[str, PeerTraffic]:
+        """Returns what went to and from each peer."""
+        return dict(self._traffic)
+
+    def _traffic_of(self, peer: str) -> PeerTraffic:
+        return self._traffic.setdefault(peer, PeerTraffic())
+
+    def _forget_traffic(self) -> None:
+        """Of replicas that are neither members nor linked."""
+        for peer in [peer for peer in self._traffic if peer not in self._peers and not self._links.get(peer)]:
+            del self._traffic[peer]
+
     def send(self, peer: str, envelope: pb.RaftEnvelope) -> bool:
         """See :class:`.transport.Transport`."""
         links = self._links.get(peer)
-        if not links:
-            return False
-        link = links[0]
-        envelope.from_session = self._session
-        envelope.to_session = link.session
-        return link.put(envelope)
+        if links:
+            link = links[0]
+            envelope.from_session = self._session
+            envelope.to_session = link.session
+            if link.put(envelope):
+                return True
+        self._traffic_of(peer).sent_failures += 1
+        return False
 
     # ------------------------------------------------------------------ accepting
 
-    async def Connect(
-        self,
-        request_iterator: AsyncIterator[pb.RaftFrame],
-        context: Call,
-    ) -> None:
+    async def connect(self, requests: AsyncIterator[Frame], context: Call) -> None:
         """A peer has dialled. Refuses a caller that is no replica of this group."""
         if self._credentials is not None:
             names = context.auth_context().get("x509_common_name", [])
@@ -148,16 +166,16 @@ class GrpcTransport(pb_grpc.RaftServicer):
             await context.abort(grpc.StatusCode.UNAVAILABLE, "rstore: the replica is not running")
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                first = await anext(request_iterator, None)
+                first, _ = await anext(requests, NO_FRAME)
         except TimeoutError:
             first = None
         refusal = self._refusal(first)
         if first is None or refusal:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"rstore: {refusal}")
-        link = Link(first.hello.name, dialled=False, outlet=context)
+        link = Link(first.hello.name, dialled=False, outlet=context, traffic=self._traffic_of(first.hello.name))
         link.on_close = partial(context.cancel, grpc.StatusCode.UNAVAILABLE, "rstore: the link was closed")
         link.open(self._hello)
-        await self._read(link, first.hello, request_iterator)
+        await self._read(link, first.hello, requests)
 
     def _refusal(self, frame: pb.RaftFrame | None) -> str:
         if frame is None or not frame.HasField("hello"):
@@ -183,6 +201,8 @@ class GrpcTransport(pb_grpc.RaftServicer):
                 self._note_refusal(peer, error)
             except Exception as error:
                 logger.debug("raft_link_failed peer=%s error=%s", peer, error)
+            if not self._links.get(peer):
+                self._traffic_of(peer).sent_failures += 1
             if asyncio.get_running_loop().time() - started > 2 * SILENCE_SECONDS:
                 delay = RETRY_MIN_SECONDS
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
@@ -206,13 +226,13 @@ class GrpcTransport(pb_grpc.RaftServicer):
                 server_name=Address(host, int(port)).server_name,
                 max_message_bytes=MAX_MESSAGE_BYTES,
             )
-        link = Link(member.name, dialled=True, outlet=call)
+        link = Link(member.name, dialled=True, outlet=call, traffic=self._traffic_of(member.name))
         link.on_close = call.close
         try:
             link.open(self._hello)
             responses = _frames(call)
             async with asyncio.timeout(DIAL_SECONDS):
-                first = await anext(responses, None)
+                first, _ = await anext(responses, NO_FRAME)
             refusal = self._refusal(first)
             if first is None or refusal or first.hello.name != member.name:
                 raise OSError(f"{member.name} at {addresses[0]}:{port}: {refusal or 'answers by another name'}")
@@ -223,7 +243,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     # ------------------------------------------------------------------ both
 
-    async def _read(self, link: Link, hello: pb.RaftHello, frames: AsyncIterator[pb.RaftFrame]) -> None:
+    async def _read(self, link: Link, hello: pb.RaftHello, frames: AsyncIterator[Frame]) -> None:
         """Takes what comes until the link breaks or is silent for too long."""
         loop = asyncio.get_running_loop()
         link.session = hello.session
@@ -231,8 +251,9 @@ class GrpcTransport(pb_grpc.RaftServicer):
         watchdog = asyncio.create_task(self._watch(link))
         self._admit(link)
         try:
-            async for frame in frames:
+            async for frame, size_bytes in frames:
                 link.last_received = loop.time()
+                link.traffic.received_bytes += size_bytes
                 for envelope in frame.envelopes:
                     if self._on_message is None or link.closed:
                         return
@@ -274,10 +295,15 @@ class GrpcTransport(pb_grpc.RaftServicer):
             return
         was_first = links[0] is link
         links.remove(link)
+        self._forget_traffic()
         if self._on_link is not None and (was_first or not links):
             self._on_link(link.peer, bool(links), False)
 
 
-async def _frames(call: ClientCall) -> AsyncIterator[pb.RaftFrame]:
+def _frame_of(message: bytes) -> Frame:
+    return pb.RaftFrame.FromString(message), len(message)
+
+
+async def _frames(call: ClientCall) -> AsyncIterator[Frame]:
     async for message in call.messages():
-        yield pb.RaftFrame.FromString(message)
+        yield _frame_of(message)

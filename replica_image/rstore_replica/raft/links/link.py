@@ -11,6 +11,8 @@ from typing import Protocol
 from rstore_api.proto import raft_pb2 as pb
 from rstore_api.protobuf import nested, tag
 
+from rstore_replica.etcd_metrics import PeerTraffic
+
 MAX_FRAME_BYTES = 2 << 20
 QUEUE_BYTES = 32 << 20
 QUEUE_MESSAGES = 8192
@@ -47,6 +49,7 @@ class Link:
     peer: str
     dialled: bool
     outlet: Outlet
+    traffic: PeerTraffic
     session: int = 0
     queue: deque[bytes] = field(default_factory=deque)
     queued_bytes: int = 0
@@ -103,6 +106,7 @@ class Link:
 
     def _send(self, frame: bytes) -> None:
         self.last_sent = asyncio.get_running_loop().time()
+        self.traffic.sent_bytes += len(frame)
         self.outlet.queue_message(frame)
 
     def _next_frame(self) -> bytes:

@@ -79,7 +79,7 @@ async def test_replicas_meet_by_name_and_strangers_are_refused(tmp_path: Path) -
     members = tuple(Member(name, f"{name}.peers.test.svc:{port}") for name in NAMES)
     key, certificate = authority.issue("peer", ["*.peers.test.svc"])
     pem = TlsPem(ca=authority.pem, cert=certificate, key=key)
-    groups, servers = [], []
+    groups, servers, transports = [], [], []
     for i, name in enumerate(NAMES):
         transport = GrpcTransport(
             name,
@@ -103,11 +103,17 @@ async def test_replicas_meet_by_name_and_strangers_are_refused(tmp_path: Path) -
         await server.start()
         await group.start()
         groups.append(group)
+        transports.append(transport)
         servers.append(server)
     await eventually(lambda: any(group.status().leader_since is not None for group in groups), "a leader")
     leader = next(group for group in groups if group.status().leader_since is not None)
     await leader.propose(b"x", timeout_seconds=5)
     assert set(asked) == set(addresses)
+    for transport, peer in zip(transports, reversed(NAMES), strict=True):
+        traffic = transport.traffic()[peer]
+        assert traffic.received_bytes > 0
+        assert traffic.sent_bytes > 0
+    assert all(len(transport.traffic()) == 1 for transport in transports)
 
     for who, cn, code in (
         (authority, "client", grpc.StatusCode.PERMISSION_DENIED),
@@ -120,6 +126,9 @@ async def test_replicas_meet_by_name_and_strangers_are_refused(tmp_path: Path) -
         async with grpc.aio.secure_channel(f"ipv4:{base}.1:{port}", channel_credentials, options=options) as channel:
             stub = pb_grpc.RaftStub(channel)  # type: ignore[no-untyped-call]
             assert await stub.Connect().code() is code, cn
-    for group, server in zip(groups, servers, strict=True):
-        await group.stop()
-        await server.stop(None)
+    failures = transports[0].traffic()["n1"].sent_failures
+    await groups[1].stop()
+    await servers[1].stop(None)
+    await eventually(lambda: transports[0].traffic()["n1"].sent_failures >= failures + 2, "dials that fail")
+    await groups[0].stop()
+    await servers[0].stop(None)
