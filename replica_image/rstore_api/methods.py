@@ -203,5 +203,9 @@ GRANT = Method("/rstore.v1.Replication/Grant", rstore_pb2.GrantRequest, rstore_p
 STREAM = Method("/rstore.v1.Replication/Stream", rstore_pb2.StreamRequest, rstore_pb2.StreamResponse, changes=True)
 SHOWN = Method("/rstore.v1.Replication/Shown", rstore_pb2.ShownRequest, rstore_pb2.ShownResponse, changes=False)
 
+ARCHIVE_FOLLOW = Method("/rstore.v1.Archive/Follow", rstore_pb2.FollowRequest, rstore_pb2.FollowResponse, changes=False)
+ARCHIVE_BASE = Method("/rstore.v1.Archive/Base", rstore_pb2.BaseRequest, rstore_pb2.SnapshotChunk, changes=False)
+"""Both answer one request with a stream."""
+
 IMPORT_STEP = Method("/rstore.v1.Import/Step", rstore_pb2.ImportRequest, rstore_pb2.ImportResponse, changes=True)
 """On the client port, and forwarded like writes."""

@@ -19,6 +19,9 @@ FILE_NAME = "access.json"
 APPLICATION = "client"
 """The organization in the certificate of an application; its common name is the client's name in the rules."""
 
+ARCHIVER = "archiver"
+"""The common name in the certificate of a store's archiver, which may only read what it archives."""
+
 COMMON_NAME = "x509_common_name"
 ORGANIZATION = "x509_organization"
 NOT_BEFORE = "x509_not_before"

@@ -770,6 +770,60 @@ class StreamRefusal(_message.Message):
     promised_epoch: int
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
+class FollowRequest(_message.Message):
+    __slots__ = ("store_id", "history", "revision")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    revision: int
+    def __init__(self, store_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class FollowResponse(_message.Message):
+    __slots__ = ("begin", "batch", "position")
+    BEGIN_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    begin: FollowBegin
+    batch: StreamBatch
+    position: FollowPosition
+    def __init__(self, begin: _Optional[_Union[FollowBegin, _Mapping]] = ..., batch: _Optional[_Union[StreamBatch, _Mapping]] = ..., position: _Optional[_Union[FollowPosition, _Mapping]] = ...) -> None: ...
+
+class FollowBegin(_message.Message):
+    __slots__ = ("store_id", "region", "replica", "history", "after_revision", "compacted", "fork_revision")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPACTED_FIELD_NUMBER: _ClassVar[int]
+    FORK_REVISION_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    region: str
+    replica: str
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    after_revision: int
+    compacted: bool
+    fork_revision: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., after_revision: _Optional[int] = ..., compacted: _Optional[bool] = ..., fork_revision: _Optional[int] = ...) -> None: ...
+
+class FollowPosition(_message.Message):
+    __slots__ = ("revision", "compact_revision")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    compact_revision: int
+    def __init__(self, revision: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
+
+class BaseRequest(_message.Message):
+    __slots__ = ("store_id", "min_revision")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    min_revision: int
+    def __init__(self, store_id: _Optional[str] = ..., min_revision: _Optional[int] = ...) -> None: ...
+
 class LogEntry(_message.Message):
     __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "auth_write", "rewind", "rewind_step", "drop_tail", "snapshot", "import_step", "tenure_bound", "deletion", "deleted_rows")
     WRITE_FIELD_NUMBER: _ClassVar[int]

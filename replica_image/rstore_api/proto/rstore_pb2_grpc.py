@@ -884,6 +884,129 @@ class Replication:
             _registered_method=True)
 
 
+class ArchiveStub:
+    """---------------------------------------------------------------------------------------------- Archive
+    For the archiver of a store (peer port). Every replica answers, of what watches may be shown here.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Follow = channel.unary_stream(
+                '/rstore.v1.Archive/Follow',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.FollowRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.FollowResponse.FromString,
+                _registered_method=True)
+        self.Base = channel.unary_stream(
+                '/rstore.v1.Archive/Base',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.BaseRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.SnapshotChunk.FromString,
+                _registered_method=True)
+
+
+class ArchiveServicer:
+    """---------------------------------------------------------------------------------------------- Archive
+    For the archiver of a store (peer port). Every replica answers, of what watches may be shown here.
+    """
+
+    def Follow(self, request, context):
+        """The rows after what the caller has, and what comes after them, for as long as the call lasts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Base(self, request, context):
+        """The keys, leases, users and roles as they are now, in chunks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ArchiveServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Follow': grpc.unary_stream_rpc_method_handler(
+                    servicer.Follow,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.FollowRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.FollowResponse.SerializeToString,
+            ),
+            'Base': grpc.unary_stream_rpc_method_handler(
+                    servicer.Base,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.BaseRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.SnapshotChunk.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'rstore.v1.Archive', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('rstore.v1.Archive', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Archive:
+    """---------------------------------------------------------------------------------------------- Archive
+    For the archiver of a store (peer port). Every replica answers, of what watches may be shown here.
+    """
+
+    @staticmethod
+    def Follow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rstore.v1.Archive/Follow',
+            rstore__api_dot_proto_dot_rstore__pb2.FollowRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.FollowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Base(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rstore.v1.Archive/Base',
+            rstore__api_dot_proto_dot_rstore__pb2.BaseRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.SnapshotChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class LeasesStub:
     """On the client port, for the store's own replicas.
     """

@@ -359,17 +359,17 @@ class Machine:
         """
         return await hash_kv(self._reading, revision)
 
-    def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> stream.RowBatch:
-        """Returns rows for another region, see :func:`stream.rows_after`. Raises Compacted or FutureRevision.
+    def rows_after(self, revision: int, *, max_bytes: int, max_rows: int, newest: int | None = None) -> stream.RowBatch:
+        """Returns rows for another region, up to ``newest`` if given, see :func:`stream.rows_after`.
 
-        Callable from any thread.
+        Raises Compacted or FutureRevision. Callable from any thread.
         """
         with self._reading() as (reader, position):
             return stream.rows_after(
                 reader,
                 self._store.load_region(reader.transaction, self._region).history,
                 revision=revision,
-                newest=position.revision,
+                newest=position.revision if newest is None else min(newest, position.revision),
                 compact_revision=self._holds.floor(position),
                 max_bytes=max_bytes,
                 max_rows=max_rows,

@@ -30,6 +30,7 @@ from rstore_replica.api.routing.own_replicas import OwnReplicas
 from rstore_replica.api.routing.route import primary_region
 from rstore_replica.api.routing.router import Router
 from rstore_replica.api.services.admin import AdminService
+from rstore_replica.api.services.archive import ArchiveService
 from rstore_replica.api.services.auth import AuthService
 from rstore_replica.api.services.cluster import ClusterService
 from rstore_replica.api.services.election import ElectionService
@@ -161,20 +162,21 @@ class Replica:
         )
         self._leaders = LeaderChanges()
         self.group.on_change(self._leaders.note)
+        self._replication_config = ReplicationConfig(
+            region=config.region,
+            replica=name,
+            batch_interval_seconds=config.replication.batch_interval_ms / 1000,
+            max_batch_bytes=min(config.replication.max_batch_bytes, MAX_BATCH_BYTES),
+            window_bytes=config.replication.window_bytes,
+            tenure_seconds=config.failover.lease_duration_ms / 1000,
+            ending=EndingBounds(drain_seconds=config.failover.drain_timeout_ms / 1000),
+        )
         self.replication = Replication(
             machine=self.machine,
             group=self.group,
             dialer=Dialer(self._certificates),
             clock=clock,
-            config=ReplicationConfig(
-                region=config.region,
-                replica=name,
-                batch_interval_seconds=config.replication.batch_interval_ms / 1000,
-                max_batch_bytes=min(config.replication.max_batch_bytes, MAX_BATCH_BYTES),
-                window_bytes=config.replication.window_bytes,
-                tenure_seconds=config.failover.lease_duration_ms / 1000,
-                ending=EndingBounds(drain_seconds=config.failover.drain_timeout_ms / 1000),
-            ),
+            config=self._replication_config,
             rng=random.Random(),
             features=features,
         )
@@ -308,6 +310,7 @@ class Replica:
             learners=lambda: locations.learners,
             scheme="https",
         )
+        archive = ArchiveService(machine=machine, pump=self._pump, clock=self._clock, config=self._replication_config)
         admin = AdminService(
             calls=calls,
             controller=replication.controller,
@@ -357,6 +360,7 @@ class Replica:
             services=(
                 admin.add_to_server,
                 quarantine.add_to_server,
+                archive.add_to_server,
                 group.add_to_server,
                 replication.add_to_server,
                 self._showing.add_to_server,

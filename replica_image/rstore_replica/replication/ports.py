@@ -127,8 +127,10 @@ class ReplicatedMachine(Protocol):
     def is_nearly_full(self) -> bool:
         """Whether the room that compaction could make is needed."""
 
-    def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatchView:
-        """Whole revisions after ``revision``, never across the start of an epoch; raises ``errors.Compacted``."""
+    def rows_after(self, revision: int, *, max_bytes: int, max_rows: int, newest: int | None = None) -> RowBatchView:
+        """Whole revisions after ``revision``, up to ``newest`` if given, never across the start of an epoch; raises
+        ``errors.Compacted``.
+        """
 
     def snapshot_after(self, after_key: bytes, revision: int, *, max_bytes: int, max_rows: int) -> SnapshotRowsView:
         """Keys as they were at ``revision``, in order; raises ``errors.Compacted`` or ``errors.FutureRevision``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rstore_api.domain.access import ARCHIVER
 from rstore_api.errors import PermissionDenied
 from rstore_wire.service import AuthContext, Refusal
 
@@ -13,6 +14,7 @@ from rstore_replica.api.access.requirements import may_call
 PEER_PORT_RULES: Mapping[str, frozenset[str]] = {
     "rstore.v1.Admin": frozenset({PEER, OPERATOR}),
     "rstore.v1.Quarantine": frozenset({PEER, OPERATOR}),
+    "rstore.v1.Archive": frozenset({PEER, OPERATOR, ARCHIVER}),
     "rstore.v1.Raft": frozenset({PEER}),
     "rstore.v1.Replication": frozenset({PEER}),
     "grpc.health.v1.Health": frozenset({PEER, OPERATOR}),

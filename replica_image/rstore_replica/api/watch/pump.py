@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rstore_api.domain.epochs import settled
@@ -43,11 +43,12 @@ class Pump:
         self._machine = machine
         self._showing = showing
         self._waiting = 0
+        self._followers: list[Callable[[], None]] = []
         self._known = asyncio.Event()
         self._news = asyncio.Event()
         self._hold: Hold | None = None
         self._held_data = -1
-        showing.wanted = lambda: self.hub.watching or self._waiting > 0
+        showing.wanted = lambda: self.hub.watching or self._waiting > 0 or bool(self._followers)
         showing.on_change = self.look
 
     async def known(self) -> None:
@@ -59,6 +60,21 @@ class Pump:
                 await self._known.wait()
             finally:
                 self._waiting -= 1
+
+    @property
+    def shown(self) -> int:
+        """The newest revision that may be shown here; 0 while that is not known."""
+        return min(self.hub.shown, self._machine.revision)
+
+    @contextmanager
+    def followed(self, on_look: Callable[[], None]) -> Iterator[None]:
+        """While it is used, :attr:`shown` goes up as if somebody watched; calls back when it may have changed."""
+        self._followers.append(on_look)
+        self._showing.look()
+        try:
+            yield
+        finally:
+            self._followers.remove(on_look)
 
     def begin(self, watcher: Watcher, start_revision: int) -> None:
         """Begins a watch at a revision, 0: with what is shown next. It ends at once where that revision is gone."""
@@ -80,6 +96,8 @@ class Pump:
             self._known.set()
         if self.hub.watching:
             self.wake()
+        for follower in self._followers:
+            follower()
 
     def wake(self) -> None:
         """There may be something to do."""

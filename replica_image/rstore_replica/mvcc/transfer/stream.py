@@ -50,7 +50,7 @@ def rows_after(
     if revision < settled(history, compact_revision):
         raise Compacted(f"{revision} was asked for, the compaction is at {compact_revision}")
     deleted = deleted_ranges.first_after(reader.store, reader.transaction, revision)
-    end = min((start.first_revision for start in history if start.first_revision > revision + 1), default=newest + 1)
+    end = min((newest + 1, *(start.first_revision for start in history if start.first_revision > revision + 1)))
     if deleted is not None and deleted.revision < end:
         end = deleted.revision
     else:

@@ -1,0 +1,1 @@
+"""What a store's archiver reads."""
