@@ -15,6 +15,7 @@ from rstore_api.logs import get_logger
 from rstore_kube.errors import ApiError
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor
+from rstore_operator.cluster.archiver import ArchiverView, raw_backup_of
 from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.refused_creations import RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
@@ -56,6 +57,8 @@ log = get_logger(__name__)
 
 PATIENT_SECONDS = 1.2
 """How long a step waits for the answers of replicas in a steady state."""
+ARCHIVER_SECONDS = 0.2
+"""How long it waits for the archiver's report; one that comes later counts at the next step."""
 CALL_SECONDS = 0.25
 """How long a step waits for calls that change something in a region."""
 HURRIED_SECONDS = 0.1
@@ -138,6 +141,7 @@ class Reconciler:
         """The last plan, while it stands."""
         self._memory = Memory()
         self._refused_creations = RefusedCreations(self._home, self._now, clock)
+        self._archiver = ArchiverView(self._home, clock)
 
     @property
     def memory(self) -> Memory:
@@ -148,6 +152,7 @@ class Reconciler:
         """End what runs in the background, and close the connections to replicas."""
         await self._hash_rounds.close()
         await self._refused_creations.close()
+        await self._archiver.close()
         await self._actor.close()
         await self._replicas.close()
         self._pace.forget(self._key)
@@ -263,6 +268,10 @@ class Reconciler:
             ask=self._ask,
             patience_seconds=HURRIED_SECONDS if self._memory.watch_closely else self._patience_seconds(status),
         )
+        archiver = await self._archiver.look(
+            raw_backup_of(body), patience_seconds=0.0 if self._memory.watch_closely else ARCHIVER_SECONDS
+        )
+        observed = replace(observed, archiver=archiver)
         moment = Moment(self._now(), self._clock())
         self._memory = remember(self._memory, self._ref.name, observed, status, moment)
         staying = staying_regions(observed, status)

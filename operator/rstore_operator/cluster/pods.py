@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT, REVISION_LABEL
+from rstore_api.domain.kubernetes import ARCHIVER, COMPONENT_LABEL, REGION_LABEL, RESTARTED_AT, REVISION_LABEL
 
+from rstore_operator.facts.archiver import ArchiverPod
 from rstore_operator.facts.observed import ChildKey, Pod
 
 _SHOWN = 400
@@ -39,6 +40,23 @@ def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
         image=str(containers[0].get("image") or ""),
         node=str((body.get("spec") or {}).get("nodeName") or ""),
     )
+
+
+def newest_archiver(bodies: Iterable[Body]) -> ArchiverPod | None:
+    """Returns the archiver's pod among watched pods: the newest that is not being deleted."""
+    pods = [
+        body
+        for body in bodies
+        if (body["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == ARCHIVER
+        and not body["metadata"].get("deletionTimestamp")
+    ]
+    if not pods:
+        return None
+    body = max(pods, key=lambda body: str(body["metadata"].get("creationTimestamp") or ""))
+    status = body.get("status") or {}
+    conditions = {item.get("type"): item for item in status.get("conditions") or []}
+    ip = status.get("podIP") or "" if status.get("phase") == "Running" else ""
+    return ArchiverPod(body["metadata"]["name"], ip, _pod_problem(status, conditions))
 
 
 def is_of_former_store(body: Body, children: Mapping[ChildKey, Body], created_at: str) -> bool:

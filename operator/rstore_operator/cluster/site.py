@@ -17,8 +17,9 @@ from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, POD, SEE
 from rstore_kube.client import KubeClient
 
 from rstore_operator.cluster.child_view import ChildView, Joined
-from rstore_operator.cluster.pods import is_of_former_store, read_pod
+from rstore_operator.cluster.pods import is_of_former_store, newest_archiver, read_pod
 from rstore_operator.facts.actions import Notice
+from rstore_operator.facts.archiver import ArchiverPod
 from rstore_operator.facts.observed import ChildKey, Claim, Pod
 from rstore_operator.planning.children.ownership import CLAIM, adopted_owners
 from rstore_operator.resource.model import StoreRef
@@ -70,6 +71,10 @@ class Site:
         """Returns the pods of the store that was created then, with the names that their certificates have."""
         own = (body for body in self._watched.pods() if not is_of_former_store(body, children, created_at))
         return [pod for body in own if (pod := read_pod(body, self._host)) is not None]
+
+    def archiver_pod(self) -> ArchiverPod | None:
+        """Returns the archiver's pod, if there is one."""
+        return newest_archiver(self._watched.pods())
 
     def _host(self, region: str, pod: str) -> str:
         return names.pod_host(self.ref.name, region, self.ref.namespace, pod)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_backup.report import Report
+
 
 @dataclass(frozen=True)
 class ArchiverPod:
@@ -16,12 +18,14 @@ class ArchiverPod:
 
 @dataclass(frozen=True)
 class ArchiverObserved:
-    """The archiver's pod and its newest report."""
+    """The archiver's pod, and the newest report of it."""
 
     pod: ArchiverPod | None = None
-    report: object | None = None
+    report: Report | None = None
+    silence: str = ""
+    """Why there is no report although the pod runs; "" where there is one."""
     credentials: str | None = ""
-    """The digest of the Secret with the credentials; "" where there is none, None where it is not known."""
+    """The digest of the Secret with the credentials; "" where the spec names none, None where it is not known."""
 
 
 NO_ARCHIVER = ArchiverObserved()

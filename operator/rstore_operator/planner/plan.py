@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec.structs import replace
+from rstore_api.domain import names
 from rstore_api.domain.kubernetes import RESTARTED_AT
 from rstore_api.domain.topology import RegionTopology
 
@@ -46,10 +47,12 @@ from rstore_operator.planner.rest import may_stand
 from rstore_operator.planner.rolling import rollout_of
 from rstore_operator.planner.witness import grants, promises_lost, reported_to_witness, witness_tenure
 from rstore_operator.planning.access import are_written, certificates_wait, desired_rules, plan_access
+from rstore_operator.planning.backup import backup_status
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates.rotation import Stage
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS
 from rstore_operator.planning.children.objects import Settled, plan_children
+from rstore_operator.planning.conditions.backup_healthy import backup_healthy, is_unsettled
 from rstore_operator.planning.conditions.conditions import (
     AUTHORITY_CHANGING,
     OF_OBJECTS,
@@ -71,6 +74,7 @@ from rstore_operator.planning.notices import notices
 from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
 from rstore_operator.planning.scaling.effective import Effective, effective
 from rstore_operator.planning.scaling.topology import held_regions, held_sync, region_topology, sync_of
+from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.commands import Commands, read_commands, unknown_annotations
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import (
@@ -244,8 +248,9 @@ class _Planner:
         changing = bool(actions)
         actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
-        if access.finding is not None:
-            changes = (*changes, access.finding)
+        archiver = self.observed.children.get(("Deployment", names.archiver_object(self.ref.name)))
+        archived = backup_healthy(self._backup, self.observed.archiver, archiver, self.given.now)
+        changes = (*changes, *(finding for finding in (access.finding, archived) if finding is not None))
         answered = remember(
             self.repeats.answered,
             self.repeats.commands,
@@ -297,8 +302,13 @@ class _Planner:
             stands=not (actions or busy or changeable or answers or scene.voters.witness)
             and self._is_as_wanted()
             and not waits_for_home(scene)
+            and not is_unsettled(archived)
             and may_stand(memory, self.observed, status),
         )
+
+    @property
+    def _backup(self) -> BackupSpec | None:
+        return self.spec.backup if self.spec is not None else None
 
     def _is_as_wanted(self) -> bool:
         """Whether nobody asks for anything, and regions and pods are as the spec has them."""
@@ -531,6 +541,9 @@ class _Planner:
                 new_epoch=self.truth.epoch > self.before.epoch,
             ),
             regions=regions,
+            backup=self.before.backup
+            if self.spec is None
+            else backup_status(self._backup, self.observed.archiver, self.before.backup),
             failover=progressed.intent,
             history=history,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.without_tenure import NO_TENURE
+from rstore_operator.planning.conditions.backup_healthy import backup_notices
 from rstore_operator.planning.conditions.conditions import EVEN_REPLICAS, ROLLOUT_BLOCKED, VOLUMES_GROWING
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, sync_notices
 from rstore_operator.planning.conditions.lacking_pods import LACKS
@@ -30,7 +31,17 @@ REPORTED_ELSEWHERE = frozenset({"RegionLost", "ReplicasMissing", NOT_CONNECTED, 
 
 def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
     """One event per change worth reporting; the same two statuses give the same events."""
-    kinds = (_bootstrap, _conditions, _tenure, _regions, connection_notices, _hashes, sync_notices, _failover)
+    kinds = (
+        _bootstrap,
+        _conditions,
+        _tenure,
+        _regions,
+        connection_notices,
+        _hashes,
+        sync_notices,
+        backup_notices,
+        _failover,
+    )
     return tuple(notice for look in kinds for notice in look(before, after))
 
 

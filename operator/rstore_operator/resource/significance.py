@@ -27,7 +27,10 @@ def without_numbers(status: StoreStatus) -> StoreStatus:
         for region in status.regions
     )
     summary = replace(status.summary, lag="")
-    return replace(status, regions=regions, summary=summary)
+    backup = status.backup
+    if backup is not None:
+        backup = replace(backup, archived_revision=0, lag_revisions=0, lag_seconds=0.0, last_recoverable=None)
+    return replace(status, regions=regions, summary=summary, backup=backup)
 
 
 def due(before: StoreStatus, after: StoreStatus, seconds_since_write: float) -> bool:

@@ -267,6 +267,32 @@ class Answered(Stored, frozen=True):
     """Whether it was applied again since."""
 
 
+class BackupBase(Stored, frozen=True):
+    """The newest base in the archive."""
+
+    revision: int = written(0)
+    at: Time = written(UNKNOWN_TIME)
+    """When it was finished."""
+    size_bytes: int = field(name="bytes", default_factory=lambda: 0)
+
+
+class BackupStatus(Stored, frozen=True):
+    """What is in the store's archive, as the archiver reported last."""
+
+    region: str = ""
+    """Whose rows are archived."""
+    archived_revision: int = written(0)
+    lag_revisions: int = written(0)
+    lag_seconds: Seconds = written(0.0)
+    first_recoverable_revision: int = 0
+    first_recoverable: Time | None = None
+    """From this moment on the store can be restored at any moment up to ``last_recoverable``."""
+    last_recoverable: Time | None = None
+    last_base: BackupBase | None = None
+    error: str = ""
+    """What the archiver cannot do."""
+
+
 class OperatorName(Stored, frozen=True):
     """An installation of the operator, named by the Lease under which its processes act in turn."""
 
@@ -316,6 +342,7 @@ class StoreStatus(Stored, frozen=True):
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()
     regions: tuple[RegionStatus, ...] = ()
+    backup: BackupStatus | None = None
     failover: FailoverIntent | None = None
     history: tuple[Receipt, ...] = ()
 

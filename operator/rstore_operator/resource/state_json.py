@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 _OF_SECONDARIES = ("ackedRevision", "lagRevisions", "lagBytes", "lagSeconds", "connected")
 """The fields that say where a region stands behind the primary; other regions have none."""
-_IN_WHOLE_SECONDS = frozenset({"at", "since", "lastTransitionTime", "observedAt"})
+_IN_WHOLE_SECONDS = frozenset({
+    "at", "since", "lastTransitionTime", "observedAt", "firstRecoverable", "lastRecoverable",
+})  # fmt: skip
 _NOT_NEEDED = frozenset({
     "to", "askedFor", "aborted", "reason", "lastKnownRevision", "revisionsLost", "revisionsUnacknowledged",
     "acknowledgedKept", "cutOff",

@@ -30,6 +30,7 @@ from rstore_operator.facts.actions import (
     RemoveMember,
     WriteSecret,
 )
+from rstore_operator.facts.archiver import NO_ARCHIVER
 from rstore_operator.facts.memory import Memory, Moment, acting, remember
 from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged
 from rstore_operator.planner.plan import Plan, PlanInput, plan
@@ -128,6 +129,7 @@ class World:
         self.compare_objects = True
         self.image = "replica:1"
         self.turn = FREE
+        self.archiver = NO_ARCHIVER
         self.memory = Memory()
         """That of the operator whose steps :meth:`step` runs."""
 
@@ -150,7 +152,13 @@ class World:
                 for i in range(region.replicas)
             )
             regions[region.name] = RegionObserved(region.name, pods, self._replicas(region) if region.up else ())
-        return Observed(regions=regions, children=dict(self.children), foreign=self.foreign, orphans=self.orphans)
+        return Observed(
+            regions=regions,
+            children=dict(self.children),
+            foreign=self.foreign,
+            orphans=self.orphans,
+            archiver=self.archiver,
+        )
 
     def _replicas(self, region: FakeRegion) -> tuple[ReplicaStatus, ...]:
         progress = ()

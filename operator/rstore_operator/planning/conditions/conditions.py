@@ -9,6 +9,7 @@ from datetime import datetime
 from rstore_api.domain.kubernetes import PAUSED
 
 from rstore_operator.facts.without_tenure import NO_TENURE
+from rstore_operator.planning.conditions.backup_healthy import BACKUP_HEALTHY
 from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
 from rstore_operator.planning.conditions.kstatus import kstatus
@@ -133,7 +134,7 @@ ANSWERS = frozenset({REQUEST_ACCEPTED, DRY_RUN})
 """Conditions that answer an annotation."""
 STICKY = ANSWERS | {"Diverged"}
 """Conditions that stay as they are until there is something new to say."""
-OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanging"})
+OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanging", BACKUP_HEALTHY})
 """Conditions that say something about a valid spec, and stay while it is invalid."""
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from rstore_backup.config import decode
 from rstore_operator.resource.model import OperatorPods, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.archiver import (
@@ -114,6 +115,24 @@ def test_a_folder_is_a_mounted_volume() -> None:
     assert {"name": "archive", "persistentVolumeClaim": {"claimName": "backups"}} in made["volumes"]
     [mount] = [mount for mount in made["containers"][0]["volumeMounts"] if mount["name"] == "archive"]
     assert config_of(spec)["destination"] == f"file://{mount['mountPath']}/stores"
+
+
+def test_the_configuration_is_one_that_the_archiver_takes() -> None:
+    everything = {
+        "destination": "s3://backups/orders",
+        "endpoint": "http://minio:9000",
+        "schedule": "0 3 * * *",
+        "logInterval": "2s",
+        "retention": {"keepBases": 3, "keepFor": "30d"},
+    }
+    for backup in ({}, everything):
+        text = json.dumps(config_of(spec_of(backup)))
+        config = decode(text.encode())
+        assert (config.namespace, config.name, config.region) == ("shop", "orders", "us-east")
+        assert config.replicas[2] == "orders-us-east-2.orders-us-east-peers.shop.svc:2380"
+    assert (config.destination, config.endpoint) == ("s3://backups/orders", "http://minio:9000")
+    assert (config.schedule, config.log_interval_ms) == ("0 3 * * *", 2000)
+    assert (config.keep_bases, config.keep_seconds) == (3, 30 * 86_400)
 
 
 def test_the_region_in_a_live_configuration_is_read_again() -> None:
