@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -30,9 +30,16 @@ MAX_REPORT_BYTES = 1 << 20
 class ArchiverView:
     """The archiver of one store; at most one look at it is under way."""
 
-    def __init__(self, site: Site, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        site: Site,
+        clock: Callable[[], float] = time.monotonic,
+        fetch: Callable[[str], Awaitable[Report]] | None = None,
+    ) -> None:
+        """``fetch`` returns the report of the archiver at an address, as :func:`fetch_report` does."""
         self._site = site
         self._clock = clock
+        self._fetch = fetch or fetch_report
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = float("-inf")
         self._asked_pod: ArchiverPod | None = None
@@ -84,7 +91,7 @@ class ArchiverView:
         if pod is None or not pod.ip:
             return
         try:
-            report = await fetch_report(pod.ip)
+            report = await self._fetch(pod.ip)
         except (OSError, TimeoutError, ReportError, aiohttp.ClientError) as error:
             self._silence = str(error) or type(error).__name__
             log.debug("archiver_silent", pod=pod.name, reason=self._silence)
