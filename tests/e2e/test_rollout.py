@@ -6,11 +6,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from e2e.conftest import LoadRunner
 from e2e.manifests import small_store
-from e2e.rolling import connecting, watching_pods
+from e2e.rolling import connecting, is_ready, watching_pods
 from rstore_api.domain.kubernetes import pod_selector
 from rstore_testkit.load import wait_until
 from rstore_testkit.store import Store
@@ -53,6 +54,11 @@ async def stock(kubectl, shops, tmp_path) -> AsyncIterator[Store]:
         yield store
 
 
+async def condition(store: Store, kind: str) -> dict[str, Any]:
+    """That condition of the store; {}: it has none."""
+    return next((item for item in (await store.status())["conditions"] if item["type"] == kind), {})
+
+
 async def change_memory(store: Store, memory: str) -> None:
     """One patch for the pods of all regions."""
     patch = [
@@ -61,12 +67,10 @@ async def change_memory(store: Store, memory: str) -> None:
     ]
     await store.kube("patch", "rstore", store.name, "--type=json", "-p", json.dumps(patch))
 
-    async def applied() -> bool:
-        sets = (await store.kube_get("statefulsets", f"-l={pod_selector(store.name)}"))["items"]
-        containers = [item["spec"]["template"]["spec"]["containers"][0] for item in sets]
-        return {item["resources"]["requests"]["memory"] for item in containers} == {memory}
+    async def begun() -> bool:
+        return (await condition(store, "Progressing"))["reason"] == "RollingOut"
 
-    await wait_until(applied, timeout_seconds=30, what="the templates of all regions")
+    await wait_until(begun, timeout_seconds=30, what="the roll")
 
 
 async def roll(store: Store, load: LoadRunner, memory: str, capsys) -> list[str]:
@@ -144,6 +148,42 @@ async def test_two_stores_are_rolled_in_turn(shop, stock):
             await store.wait_rolled(timeout_seconds=2 * ROLL_SECONDS)
     assert pods.most_away == 1
     assert sorted(pods.stores) == ["shop", "stock"], "one after the other"
+
+
+@pytest.mark.runner
+async def test_a_pod_that_is_lost_while_a_roll_is_blocked_comes_back_from_the_template_before(shop, kubectl):
+    """The image is wrong in the pod that tried it, and nowhere else."""
+
+    async def set_image(image: str | None) -> None:
+        await shop.kube(
+            "patch", "rstore", shop.name, "--type=merge", "-p", json.dumps({"spec": {"pods": {"image": image}}})
+        )
+
+    async def blocked() -> bool:
+        return bool(await condition(shop, "RolloutBlocked"))
+
+    async def lost() -> dict[str, Any]:
+        return (await shop.kube_get("pods", f"-l={pod_selector(shop.name, 'eu-west')}"))["items"][0]
+
+    async def came_back() -> bool:
+        pods = (await shop.kube_get("pods", f"-l={pod_selector(shop.name, 'eu-west')}"))["items"]
+        return [is_ready(pod) and pod["metadata"]["uid"] != before["metadata"]["uid"] for pod in pods] == [True]
+
+    await shop.wait_steady()
+    before = await lost()
+    await set_image("no-such-replica:1")
+    try:
+        await wait_until(blocked, timeout_seconds=120, what="RolloutBlocked")
+        assert "eu-west" not in (await condition(shop, "RolloutBlocked"))["message"]
+        await asyncio.to_thread(kubectl.run, "delete", "pod", before["metadata"]["name"])
+        await wait_until(came_back, timeout_seconds=60, what="eu-west is whole again")
+        [container] = (await lost())["spec"]["containers"]
+        assert container["image"] == before["spec"]["containers"][0]["image"]
+        assert await blocked()
+    finally:
+        await set_image(None)
+    await shop.wait_rolled(timeout_seconds=ROLL_SECONDS)
+    assert not await blocked()
 
 
 async def use_image(operator: Kubectl, image: str) -> str:

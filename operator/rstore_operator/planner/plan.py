@@ -52,6 +52,7 @@ from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates.rotation import Stage
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS
 from rstore_operator.planning.children.objects import Settled, plan_children
+from rstore_operator.planning.children.templates import regions_behind
 from rstore_operator.planning.conditions.backup_healthy import backup_healthy, is_unsettled
 from rstore_operator.planning.conditions.conditions import (
     AUTHORITY_CHANGING,
@@ -71,6 +72,7 @@ from rstore_operator.planning.conditions.summary import feature_level, summary
 from rstore_operator.planning.conditions.unreached import unreached
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
+from rstore_operator.planning.rollout.steps import NewTemplate
 from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
 from rstore_operator.planning.scaling.effective import Effective, effective
 from rstore_operator.planning.scaling.topology import held_regions, held_sync, region_topology, sync_of
@@ -186,6 +188,7 @@ class _Planner:
         self.lacking = lacking_pods(
             self.ref.name, self.regions, self.observed, self.memory, paused=self.commands.paused
         )
+        self.behind = self._regions_behind()
         self.rollout = rollout_of(
             self.ref.name,
             self.effective,
@@ -196,11 +199,21 @@ class _Planner:
             self.commands,
             self.before,
             given.turn,
+            given.image,
+            self.behind,
         )
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
         self.calls = RegionCalls(
             self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.sent_topologies
         )
+
+    def _regions_behind(self) -> frozenset[str]:
+        """The regions that are given the newest pod template when it is their turn in a roll; a store that has not been
+        created has no turns."""
+        if self.effective is None or not self.truth.epoch:
+            return frozenset()
+        asked_at = self.given.annotations.get(RESTARTED_AT, "")
+        return regions_behind(self.ref, self.effective.spec, self.given.image, self.observed, asked_at)
 
     def _region_topologies(self) -> tuple[RegionTopology, ...]:
         """Of the spec, or, when it is invalid, as the regions themselves have it."""
@@ -231,7 +244,12 @@ class _Planner:
             written=written,
             anonymous=self.spec is not None and self.spec.client_auth == "None",
         )
-        children, object_problems, changes = self._children(compare=changeable or self.memory.known_problems is None)
+        step = self.rollout.step if self._may_roll(progressed) else None
+        renewed = step.region if isinstance(step, NewTemplate) else ""
+        changeable = changeable or bool(renewed)
+        children, object_problems, changes = self._children(
+            self.behind - {renewed}, compare=changeable or self.memory.known_problems is None
+        )
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
@@ -243,8 +261,8 @@ class _Planner:
             actions += [*pushes, *access.calls, *children]
             actions += self.calls.scaling() if progressed.intent is None else []
             actions += self.calls.departures(pushes)
-            if self.rollout.step is not None and not children and self._may_roll(progressed):
-                actions.append(self.rollout.step)
+            if step is not None and not isinstance(step, NewTemplate) and not children:
+                actions.append(step)
         changing = bool(actions)
         actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
@@ -406,7 +424,9 @@ class _Planner:
             self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id, self.lacking
         )
 
-    def _children(self, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
+    def _children(
+        self, keep_template: frozenset[str], *, compare: bool
+    ) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
         """What to do about the objects that the store is made of, what is wrong with them, and conditions about
         changes that take their time."""
         standing = tuple(
@@ -430,6 +450,7 @@ class _Planner:
             self.given.now,
             self.given.operator_pods,
             self.given.annotations.get(RESTARTED_AT, ""),
+            keep_template,
         )
         findings = children.findings if self.effective is not None else standing
         return children.actions, children.problems, findings
@@ -501,7 +522,8 @@ class _Planner:
             else "",
             problems=problems,
             pending_changes=0 if frozen else pending,
-            changes_wait=frozen and (pending > 0 or bool(self.effective and self.effective.leaving)),
+            changes_wait=frozen
+            and (pending > 0 or bool(self.behind) or bool(self.effective and self.effective.leaving)),
             replica_changes=self.effective.replica_changes if self.effective else (),
             paused=self.commands.paused,
             blocked=progressed.blocked or reply.blocked,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
@@ -14,6 +14,7 @@ from rstore_operator.planning.rollout.steps import NO_ROLLOUT, Rollout, RolloutS
 from rstore_operator.planning.rollout.turns import Turn
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.commands import Commands
+from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.resource.state import StoreStatus
 
 
@@ -27,14 +28,22 @@ def rollout_of(
     commands: Commands,
     before: StoreStatus,
     turn: Turn,
+    image: ReplicaImage,
+    behind: Collection[str],
 ) -> Rollout:
-    """Return the next step; nothing rolls while the spec is invalid or the store has not been created."""
+    """Return the next step; nothing rolls while the spec is invalid or the store has not been created.
+
+    Pods are to have ``image``; the StatefulSets of the regions in ``behind`` do not have the newest template yet.
+    """
     if effective is None or not truth.epoch:
         return NO_ROLLOUT
     return plan_rollout(
         RolloutScene(
             store=store,
-            regions=tuple(read_region(store, region, observed) for region in effective.spec.regions),
+            regions=tuple(
+                read_region(store, region, image.of(effective.spec.pods).image, observed, behind=region.name in behind)
+                for region in effective.spec.regions
+            ),
             primary=truth.primary_region,
             epoch=truth.epoch,
             observed=observed,

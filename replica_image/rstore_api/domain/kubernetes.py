@@ -78,6 +78,8 @@ REVISION_LABEL = "controller-revision-hash"
 # ---- annotations of children
 SPEC_HASH = f"{GROUP}/spec-hash"
 CONFIG_HASH = f"{GROUP}/config-hash"
+TEMPLATE_HASH = f"{GROUP}/template-hash"
+"""Of a StatefulSet: that of the pod template that it was given last."""
 AUTHORITY = f"{GROUP}/authority"
 """SHA-256 of the certificate authority that the annotations of its Secret are about."""
 AUTHORITY_SINCE = f"{GROUP}/authority-since"

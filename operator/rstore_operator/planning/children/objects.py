@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT, SPEC_HASH
+from rstore_api.domain.kubernetes import REGION_LABEL, SPEC_HASH
 
 from rstore_operator.facts.actions import Action, Adopt, Apply, Delete, LookUp
 from rstore_operator.facts.observed import ChildKey, Observed
@@ -18,19 +18,18 @@ from rstore_operator.planning.children.archiver import archiver_leftovers, archi
 from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.planning.children.naming import Naming, name_objects
 from rstore_operator.planning.children.ownership import part_of
+from rstore_operator.planning.children.templates import region_set
 from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
 from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING
 from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import UNKNOWN_PODS, CertificateSettings, OperatorPods, ReplicaImage, StoreRef
-from rstore_operator.resource.units import parse_time
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.network_policy import network_policy
 from rstore_operator.specs.pdb import disruption_budget
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service
-from rstore_operator.specs.statefulset import stateful_set
 
 Settled = Mapping[ChildKey, tuple[str, str]]
 """Objects for which an apply changed nothing: the manifest's hash and the resourceVersion that it left."""
@@ -59,17 +58,22 @@ def plan_children(
     now: datetime,
     operator_pods: OperatorPods = UNKNOWN_PODS,
     restart_asked_at: str = "",
+    keep_template: Collection[str] = (),
 ) -> ChildrenPlan:
     """Everything that differs from what is wanted, in the order in which it is needed.
 
-    Without an effective spec (it is invalid) only the Service that follows the primary region is looked after.
+    Without an effective spec (it is invalid) only the Service that follows the primary region is looked after. The
+    StatefulSets of the regions in ``keep_template`` keep the pod template that they have.
     """
     naming = name_objects(ref, effective.spec if effective is not None else None, observed)
     actions: list[Action] = [LookUp(naming.look_up, naming.claims)] if naming.look_up else []
     actions += [Adopt(key, observed.orphans[key]) for key in naming.adopt]
-    volumes = plan_volumes(ref, effective, observed) if effective is not None else None
+    volumes = plan_volumes(ref, effective, observed, keep_template) if effective is not None else None
     actions += volumes.actions if volumes is not None else ()
-    for manifest in _manifests(ref, volumes, primary_region, image, observed, operator_pods, restart_asked_at):
+    manifests = _manifests(
+        ref, volumes, primary_region, image, observed, operator_pods, restart_asked_at, keep_template
+    )
+    for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
         if volumes is not None and key in volumes.remade:
             continue
@@ -124,6 +128,7 @@ def _manifests(
     observed: Observed,
     operator_pods: OperatorPods,
     asked_at: str,
+    keep_template: Collection[str],
 ) -> Iterator[dict[str, Any]]:
     yield with_hash(store_service(ref, primary_region))
     if volumes is None:
@@ -139,37 +144,8 @@ def _manifests(
         yield with_hash(disruption_budget(ref, region.name))
         # A pod that starts before its Secret exists would wait minutes for the kubelet's next try.
         if ("Secret", names.region_tls_secret(ref.name, region.name)) in observed.children:
-            made = stateful_set(ref, volumes.spec, region, image)
-            yield with_hash(_as_restarted(made, region.name, observed, asked_at))
-
-
-def _as_restarted(manifest: dict[str, Any], region: str, observed: Observed, asked_at: str) -> dict[str, Any]:
-    """The StatefulSet with the annotation of the last restart: that of the store, or of `kubectl rollout restart` if it
-    is later. One that is made anew around its pods without it would restart them."""
-    live = observed.children.get(("StatefulSet", manifest["metadata"]["name"]))
-    if live is None:
-        restarted_at = max((pod.restarted_at for pod in observed.region(region).pods), default="")
-    else:
-        template = (live.get("spec") or {}).get("template") or {}
-        restarted_at = ((template.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT, "")
-    restarted_at = later_restart(restarted_at, asked_at)
-    if restarted_at:
-        manifest["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = restarted_at
-    return manifest
-
-
-def later_restart(done_at: str, asked_at: str) -> str:
-    """Returns the later of two times in RFC 3339; a request whose time cannot be read is none."""
-    asked = _time(asked_at)
-    done = _time(done_at)
-    return asked_at if asked is not None and (done is None or asked > done) else done_at
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return parse_time(text) if text else None
-    except ValueError:
-        return None
+            keeps = region.name in keep_template
+            yield region_set(ref, volumes.spec, region, image, observed, asked_at, keeps_template=keeps)
 
 
 def _deleted(key: ChildKey, observed: Observed) -> tuple[Delete, ...]:

@@ -2,14 +2,15 @@
 
 Two things follow from what is seen, whatever was done before, so a crash between them changes nothing: a claim that is
 smaller than wanted is asked to grow, and a StatefulSet whose claim template is smaller, or of another StorageClass, is
-made anew around its pods (the template cannot be changed). Nothing ever shrinks: claims that a person has made larger,
+made anew around its pods (the template cannot be changed), with the newest template of its pods, so from the region's
+turn in a roll on. Nothing ever shrinks: claims that a person has made larger,
 and a template that is larger than the spec, are left alone. Volumes of another class are replaced with their pods, see
 :mod:`rstore_operator.planning.moving`; they do not grow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -49,10 +50,13 @@ class _Region:
     refused: str
 
 
-def plan_volumes(ref: StoreRef, effective: Effective, observed: Observed) -> VolumesPlan:
-    """Look at every region's claims and at its StatefulSet."""
-    scaling = {name for name, _ in effective.scaling}
-    regions = [_region(ref, region, observed, scales=region.name in scaling) for region in effective.spec.regions]
+def plan_volumes(
+    ref: StoreRef, effective: Effective, observed: Observed, keep_template: Collection[str] = ()
+) -> VolumesPlan:
+    """Look at every region's claims and at its StatefulSet, which is not made anew in the regions in
+    ``keep_template``."""
+    stays = {*keep_template, *(name for name, _ in effective.scaling)}
+    regions = [_region(ref, region, observed, stays=region.name in stays) for region in effective.spec.regions]
     refused = "; ".join(region.refused for region in regions if region.refused)
     text = (
         f"these volumes cannot grow: {refused}. New replicas get the new size; let the StorageClass expand volumes, or "
@@ -67,7 +71,7 @@ def plan_volumes(ref: StoreRef, effective: Effective, observed: Observed) -> Vol
     )
 
 
-def _region(ref: StoreRef, region: RegionSpec, observed: Observed, *, scales: bool) -> _Region:
+def _region(ref: StoreRef, region: RegionSpec, observed: Observed, *, stays: bool) -> _Region:
     wanted = _size(region.storage_size)
     staying = [claim for claim in _claims(ref, region, observed) if not is_of_other_class(claim, region)]
     smaller = [claim for claim in staying if _size(claim.capacity or claim.requested) < wanted]
@@ -83,11 +87,11 @@ def _region(ref: StoreRef, region: RegionSpec, observed: Observed, *, scales: bo
     of_class = template_class(ref.name, region.name, observed)
     too_small = bool(template) and _size(template) < wanted
     outdated = too_small or (bool(template) and of_class != region.storage_class)
-    remade = outdated and not scales  # one change at a time; claims of replicas that come meanwhile are asked to grow
+    remade = outdated and not stays  # one change at a time; claims of replicas that come meanwhile are asked to grow
     if live is not None and remade and not live["metadata"].get("deletionTimestamp"):
         actions.append(Orphan(key, live["metadata"].get("uid", "")))
     growing = [_describe(claim) for claim in smaller if not claim.refusal]
-    growing += ["the StatefulSet is made anew around its pods"] if too_small else []
+    growing += ["the StatefulSet is made anew around its pods"] if too_small and remade else []
     return _Region(
         spec=replace(region, storage_size=template, storage_class=of_class) if template and not remade else region,
         actions=tuple(actions),

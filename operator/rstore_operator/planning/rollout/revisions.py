@@ -1,4 +1,4 @@
-"""Which pods were made from an older template than their StatefulSet has now, or have a volume to be replaced."""
+"""Which pods were made from an older template than the newest, or have a volume to be replaced."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ Body = Mapping[str, Any]
 class RegionPods:
     """The pods of a region and the revision of the template that they should be made from.
 
-    ``revision`` is "" while it is not known: the StatefulSet's controller has not seen the newest template yet. Then no
-    pod counts as out of date. ``missing`` are pods that the StatefulSet should have, and has not.
+    ``revision`` is that of the StatefulSet's template, "" while it is not known: its controller has not seen that
+    template yet. Then no pod counts as out of date. ``image`` is that of the newest template. ``missing`` are pods that
+    the StatefulSet should have, and has not.
     """
 
     spec: RegionSpec
@@ -29,6 +30,8 @@ class RegionPods:
     revision: str
     image: str
     missing: tuple[str, ...] = ()
+    behind: bool = False
+    """Whether the StatefulSet has not been given the newest template yet, so that all of its pods are out of date."""
     old_volumes: Mapping[str, Claim] = field(default_factory=dict)
     """By pod, the claim that is to be replaced with it. None is while the region would stop without the pod: the others
     are to fill its new volume."""
@@ -45,13 +48,18 @@ class RegionPods:
 
     @property
     def updated(self) -> tuple[Pod, ...]:
-        """Pods of the newest revision whose volumes stay."""
+        """Pods of the newest template whose volumes stay."""
         outdated = self.outdated
         return tuple(pod for pod in self.seen.pods if self.revision and pod not in outdated)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is left to be done in the region."""
+        return self.behind or bool(self.outdated)
+
     def is_of_old_template(self, pod: Pod) -> bool:
-        """Whether the pod was made from an earlier template."""
-        return bool(self.revision) and pod.revision != self.revision
+        """Whether the pod was made from an earlier template than the newest."""
+        return bool(self.revision) and (self.behind or pod.revision != self.revision)
 
     def old_volume(self, pod: Pod) -> Claim | None:
         """The claim that is to be replaced with the pod; None when it is to stay."""
@@ -73,20 +81,20 @@ class RegionPods:
     def restarting(self) -> bool:
         """Whether a pod of it is being replaced."""
         gone = any(pod.terminating for pod in self.outdated)
-        return gone or bool(self.missing) or any(not pod.ready for pod in self.updated)
+        starts = any(not pod.ready for pod in self.seen.pods if self.revision and pod.revision == self.revision)
+        return gone or bool(self.missing) or starts
 
 
-def read_region(store: str, spec: RegionSpec, observed: Observed) -> RegionPods:
+def read_region(store: str, spec: RegionSpec, image: str, observed: Observed, *, behind: bool) -> RegionPods:
     """Return the region's pods as they were observed."""
     live = observed.children.get(set_key(store, spec.name))
-    template = ((live or {}).get("spec") or {}).get("template") or {}
-    containers = (template.get("spec") or {}).get("containers") or [{}]
     return RegionPods(
         spec,
         observed.region(spec.name),
         update_revision(live) if live is not None else "",
-        str(containers[0].get("image") or ""),
+        image,
         missing_pods(store, spec.name, observed),
+        behind,
         old_volumes(store, spec, observed),
     )
 

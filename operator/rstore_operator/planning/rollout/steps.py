@@ -3,18 +3,22 @@
 Secondary regions come before the primary, those of least priority first. In a region followers come first, and the
 leader last, once it has handed leadership on. A primary region of which one pod is all it has, or half, is left by a
 switchover before. Each step waits until the whole store is as it should be, see :mod:`.whole`; so the first pod that
-does not get ready stops the roll. Pods that are out of date and do not run are replaced at once, in any region: that is
-a repair, and how a corrected template ends a roll that is stuck. A volume of another StorageClass than the spec names
+does not get ready stops the roll. A region's StatefulSet is given the newest template as the first step in it, so that
+a pod which is lost before comes back as it was. Pods that are out of date and do not run are replaced at once, in any
+region: that is a repair, and how a corrected template ends a roll that is stuck. Where pods fail by the template that
+their region has, it is given the newest one before its turn, once no pod fails by that or has yet to show that it
+starts. A volume of another StorageClass than the spec names
 goes with its pod, see :mod:`rstore_operator.planning.moving`, and so does a volume to which a new pod cannot be
 scheduled; only where the rest of its region is a majority.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rstore_api.domain import names
+from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_api.domain.voters import majority
 
 from rstore_operator.facts.actions import DeletePod, HandOver, Target
@@ -46,14 +50,24 @@ class Blocked:
 
 
 @dataclass(frozen=True)
+class NewTemplate:
+    """The region's StatefulSet is given the newest pod template."""
+
+    region: str
+
+
+Step = HandOver | DeletePod | NewTemplate
+
+
+@dataclass(frozen=True)
 class Rollout:
     """The next step, at most one of ``step`` and ``leave_primary``; ``message`` is for people, "" when nothing
     rolls."""
 
     message: str = ""
-    step: HandOver | DeletePod | None = None
+    step: Step | None = None
     repairs: bool = False
-    """Whether ``step`` replaces a pod that is of no use, whatever else goes on."""
+    """Whether ``step`` helps pods that are of no use, whatever else goes on."""
     leave_primary: str = ""
     """Why a switchover away from the primary region has to come first."""
     blocked: Blocked | None = None
@@ -99,22 +113,23 @@ class RolloutScene:
 def plan_rollout(scene: RolloutScene) -> Rollout:
     """Decide about the next step."""
     outdated = [pod for region in scene.regions for pod in region.outdated]
+    unfinished = [region for region in scene.in_order if region.unfinished]
     restarting = frozenset(region.name for region in scene.regions if region.restarting)
-    if not outdated and not (scene.shown and restarting):
+    if not unfinished and not (scene.shown and restarting):
         return NO_ROLLOUT
-    rolled = next((region for region in scene.in_order if region.restarting), None)
-    rolled = rolled or next(region for region in scene.in_order if region.outdated)
-    blocked = _blocked(scene) or _stays(scene)
+    rolled = next((region for region in scene.in_order if region.restarting), None) or unfinished[0]
+    failure = _blocked(scene)
+    blocked = failure or _stays(scene)
     waits, leave = "", ""
-    step: HandOver | DeletePod | None = None if scene.paused else _repair(scene)
+    step: Step | None = None if scene.paused else _repair(scene, failure)
     repairs = step is not None
     if scene.paused:
         waits = "the end of the pause"
     elif not repairs:
         waits = scene.not_now or _waits(scene)
         step = _stranded(scene)
-        if step is None and not waits and outdated:
-            rolled = next(region for region in scene.in_order if region.outdated)
+        if step is None and not waits and unfinished:
+            rolled = unfinished[0]
             if _has_to_be_left(rolled, scene):
                 pods = "one pod is all" if rolled.spec.replicas == 1 else "all pods are needed"
                 leave = "" if blocked is not None else f"{pods} of {rolled.name}, which is to be rolled"
@@ -160,24 +175,29 @@ def _waits(scene: RolloutScene, without: str = "") -> str:
 
 
 def _blocked(scene: RolloutScene) -> Blocked | None:
-    """The first pod of the newest revision that does not get ready, and why."""
-    for region in scene.in_order:
-        for pod in region.updated:
-            if pod.ready or pod.terminating:
-                continue
-            why = why_not_started(pod, scene.observed)
-            waited = scene.lacking_seconds.get((WAITING, pod.name), 0.0)
-            starts_on_node = bool(pod.node) and bool(pod.problem)
-            if why and waited >= (FAILED_SECONDS if starts_on_node else SLOW_SECONDS):
-                return Blocked("PodNotStarted", f"{pod.name}: {why}", image_fails=starts_on_node)
-            if not why and scene.lacking_seconds.get((UNREADY, pod.name), 0.0) >= SLOW_SECONDS:
-                answer = next((one for one in region.seen.replicas if one.name == pod.name), None)
-                why = answer.not_ready_reason if answer is not None else ""
-                text = f"{pod.name} runs and does not get ready" + (f": {why}" if why else "")
-                return Blocked("PodNotReady", text, image_fails=True)
-        lacking = scene.lacking.get(region.name)
-        if region.missing and lacking is not None and lacking.reason == NOT_CREATED and lacking.lasts:
-            return Blocked(NOT_CREATED, lacking.text)
+    """The first pod of the newest template that does not get ready, and why."""
+    failures = (_failure(region, region.updated, scene) for region in scene.in_order if not region.behind)
+    return next((failure for failure in failures if failure is not None), None)
+
+
+def _failure(region: RegionPods, pods: Iterable[Pod], scene: RolloutScene) -> Blocked | None:
+    """The first of these pods that has not got ready for too long, or one that cannot be created, and why."""
+    for pod in pods:
+        if pod.ready or pod.terminating:
+            continue
+        why = why_not_started(pod, scene.observed)
+        waited = scene.lacking_seconds.get((WAITING, pod.name), 0.0)
+        starts_on_node = bool(pod.node) and bool(pod.problem)
+        if why and waited >= (FAILED_SECONDS if starts_on_node else SLOW_SECONDS):
+            return Blocked("PodNotStarted", f"{pod.name}: {why}", image_fails=starts_on_node)
+        if not why and scene.lacking_seconds.get((UNREADY, pod.name), 0.0) >= SLOW_SECONDS:
+            answer = next((one for one in region.seen.replicas if one.name == pod.name), None)
+            why = answer.not_ready_reason if answer is not None else ""
+            text = f"{pod.name} runs and does not get ready" + (f": {why}" if why else "")
+            return Blocked("PodNotReady", text, image_fails=True)
+    lacking = scene.lacking.get(region.name)
+    if region.missing and lacking is not None and lacking.reason == NOT_CREATED and lacking.lasts:
+        return Blocked(NOT_CREATED, lacking.text)
     return None
 
 
@@ -188,20 +208,27 @@ def _has_to_be_left(region: RegionPods, scene: RolloutScene) -> bool:
 
 def _stays(scene: RolloutScene) -> Blocked | None:
     """What is left is the primary region, and only a person may move the primary."""
-    region = next((region for region in scene.in_order if region.outdated), None)
+    region = next((region for region in scene.in_order if region.unfinished), None)
     if region is None or scene.movable or not _has_to_be_left(region, scene):
         return None
+    others = [other.name for other in reversed(scene.in_order) if other.name != scene.primary]
     return Blocked(
         "PrimaryStays",
         f"{region.name} is primary and stops while one of its pods is replaced, and spec.failover.policy is Manual: "
-        "move the primary by failover-to",
+        f"move the primary by `rstore failover {scene.store} --to {others[0]}`, or by the annotation "
+        f"{FAILOVER_TO}={others[0]}{''.join(f' or {name}' for name in others[1:])}; the rollout then goes on by itself",
     )
 
 
 # ---------------------------------------------------------------------------------------------- steps
-def _repair(scene: RolloutScene) -> DeletePod | None:
-    """The next pod that is out of date and of no use."""
+def _repair(scene: RolloutScene, blocked: Blocked | None) -> DeletePod | NewTemplate | None:
+    """The next pod that is out of date and of no use, or the next region all of whose pods are out of date and where
+    one fails. ``blocked`` is why the newest template does, where it does."""
     for region in scene.in_order:
+        if region.behind:
+            if _is_proven(scene, blocked) and _failure(region, region.seen.pods, scene) is not None:
+                return NewTemplate(region.name)
+            continue
         for pod in region.outdated:
             if not region.is_of_old_template(pod) or pod.ready or pod.terminating:
                 continue
@@ -210,6 +237,13 @@ def _repair(scene: RolloutScene) -> DeletePod | None:
                     region.name, pod.name, pod.uid, pod.resource_version, "it is out of date and not ready"
                 )
     return None
+
+
+def _is_proven(scene: RolloutScene, blocked: Blocked | None) -> bool:
+    """Whether nothing speaks against the newest template: no pod of it fails by it, or is starting."""
+    if blocked is not None:
+        return not blocked.image_fails
+    return not any(region.restarting for region in scene.regions if not region.behind)
 
 
 def _is_of_no_use(pod: Pod, region: RegionPods, scene: RolloutScene) -> bool:
@@ -242,8 +276,10 @@ def _stranded(scene: RolloutScene) -> DeletePod | None:
     return None
 
 
-def _next(region: RegionPods) -> HandOver | DeletePod:
+def _next(region: RegionPods) -> Step:
     """The next step in a region all of whose pods are ready: followers first, from the highest ordinal on."""
+    if region.behind:
+        return NewTemplate(region.name)
     leader = region.seen.leader
     assert leader is not None
     followers = [pod for pod in region.outdated if pod.name != leader.name]

@@ -7,6 +7,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rstore_api.domain.kubernetes import RESTARTED_AT
 from rstore_operator.facts.actions import Apply, DeletePod
 from rstore_operator.facts.observed import Observed, Pod, ReplicaStatus
 from rstore_operator.planner.plan import Plan
@@ -158,16 +159,27 @@ class RollingWorld(World):
     def condition(self, kind: str) -> dict[str, Any]:
         return next((item for item in self.status.get("conditions", ()) if item["type"] == kind), {})
 
-    def outdated(self) -> list[tuple[str, int]]:
-        """The pods that are not of their StatefulSet's template."""
+    def unfinished(self) -> list[tuple[str, int]]:
+        """The pods that are not of their StatefulSet's template, or not as the spec and the operator's image want them
+        to be."""
         templates = {name: self.children["StatefulSet", f"orders-{name}"]["spec"]["template"] for name in self.regions}
-        return [key for key, pod in self.pods.items() if pod.revision != digest(templates[key[0]])]
+        wanted = {one["name"]: one.get("resources", {"requests": {}})["requests"] for one in self.spec["regions"]}
+        containers = {name: template["spec"]["containers"][0] for name, template in templates.items()}
+        asked_at = self.annotations.get(RESTARTED_AT)
+        return [
+            (name, ordinal)
+            for (name, ordinal), pod in self.pods.items()
+            if pod.revision != digest(templates[name])
+            or not wanted[name].items() <= containers[name]["resources"].get("requests", {}).items()
+            or containers[name]["image"] != self.image
+            or asked_at not in (None, templates[name]["metadata"]["annotations"].get(RESTARTED_AT))
+        ]
 
     def roll(self, *, rounds: int = 600) -> None:
         """Let the operator run until all pods are as the spec wants them, and the phase is Steady."""
         for _ in range(rounds):
             self.step()
             self.write()
-            if not self.outdated() and self.status["phase"] == "Steady":
+            if not self.unfinished() and self.status["phase"] == "Steady":
                 return
-        raise AssertionError(f"not rolled: {self.outdated()}, {self.condition('Progressing')}, {self.replaced}")
+        raise AssertionError(f"not rolled: {self.unfinished()}, {self.condition('Progressing')}, {self.replaced}")

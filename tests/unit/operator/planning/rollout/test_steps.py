@@ -319,6 +319,6 @@ def test_the_revision_counts_once_the_controller_has_seen_the_newest_template() 
     seen = Observed(
         regions={"ap": RegionObserved("ap", (pod("ap", 0, "s-ap-a"),))}, children={("StatefulSet", "s-ap"): live}
     )
-    read = read_region("s", RegionSpec("ap", replicas=1), seen)
+    read = read_region("s", RegionSpec("ap", replicas=1), "i:2", seen, behind=False)
     assert ([one.name for one in read.outdated], read.image, read.missing) == (["s-ap-0"], "i:2", ())
-    assert read_region("s", RegionSpec("ap"), Observed()).outdated == ()
+    assert read_region("s", RegionSpec("ap"), "i:2", Observed(), behind=False).outdated == ()
