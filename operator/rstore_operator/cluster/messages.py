@@ -67,6 +67,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
                 message.tenure.longest_ms,
                 message.tenure.granted_version if message.tenure.HasField("granted_version") else None,
                 message.tenure.missing_revision,
+                message.tenure.held_ms if message.tenure.HasField("held_ms") else None,
             )
             if message.HasField("tenure")
             else None

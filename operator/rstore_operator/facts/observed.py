@@ -56,6 +56,9 @@ class Tenure:
     None: its version of the replica does not report it."""
     missing_revision: int = 0
     """A revision of the epoch that another region holds and this one does not: it has lost data. 0: none is known."""
+    held_ms: int | None = None
+    """How long ago this leader first held its tenure of the epoch; None: it has not, or its version of the replica does
+    not report it."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -253,13 +253,17 @@ def is_primary(observed: Observed, region: str, epoch: int) -> bool:
 
 
 def with_writes_resumed(intent: FailoverIntent, observed: Observed, now: datetime) -> FailoverIntent:
-    """The same, with the moment at which the new primary is first seen to acknowledge writes: it holds its tenure."""
+    """The same, with the moment since when the new primary acknowledges writes, once it is seen to hold its tenure.
+
+    It is the moment of the look where the replica does not report for how long it has held it.
+    """
     if intent.step is not Step.REPOINTING or intent.resumed_at is not None or intent.promoted is None:
         return intent
     leader = observed.leader(intent.promoted)
     if leader is None or not leader.writable or leader.epoch != intent.epoch or leader.lacks_tenure:
         return intent
-    return replace(intent, resumed_at=now)
+    held_ms = leader.tenure.held_ms if leader.tenure is not None else None
+    return replace(intent, resumed_at=now - timedelta(milliseconds=held_ms or 0))
 
 
 def is_over(intent: FailoverIntent, now: datetime) -> bool:

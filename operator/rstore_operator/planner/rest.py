@@ -112,7 +112,7 @@ _OF_STATUS = _all_but(
     ReplicaStatus, "revision", "commit_index", "applied_index", "compact_revision", "progress", "tenure", "granted"
 )
 _OF_PROGRESS = _all_but(Progress, "acked_revision", "lag_revisions", "lag_bytes", "lag_seconds")
-_OF_TENURE = _all_but(Tenure, "witness_round")
+_OF_TENURE = _all_but(Tenure, "witness_round", "held_ms")
 _OF_GRANT = _all_but(Granted, "age_ms", "remaining_ms")
 """A grant is renewed as long as the primary reports that it holds its tenure."""
 

@@ -103,7 +103,7 @@ class FailoverIntent(Stored, frozen=True, kw_only=True):
     stopped_at: Time | None = field(name="writesStoppedAt", default=None)
     """When the old primary was asked to stop, where that is known better than by the step's beginning."""
     resumed_at: Time | None = field(name="writesResumedAt", default=None)
-    """When the new primary was first seen to hold its tenure, so that it acknowledges writes."""
+    """Since when the new primary has held its tenure, so that it acknowledges writes, as far as it is known."""
     final_revision: int | None = None
     promoted: str | None = None
     aborted: bool = False

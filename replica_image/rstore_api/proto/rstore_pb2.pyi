@@ -341,7 +341,7 @@ class SnapshotTransfer(_message.Message):
     def __init__(self, region: _Optional[str] = ..., revision: _Optional[int] = ..., rows: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class TenureStatus(_message.Message):
-    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions", "longest_ms", "granted_version", "missing_revision")
+    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions", "longest_ms", "granted_version", "missing_revision", "held_ms")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
@@ -351,6 +351,7 @@ class TenureStatus(_message.Message):
     LONGEST_MS_FIELD_NUMBER: _ClassVar[int]
     GRANTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     MISSING_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HELD_MS_FIELD_NUMBER: _ClassVar[int]
     required: bool
     held: bool
     remaining_ms: int
@@ -360,7 +361,8 @@ class TenureStatus(_message.Message):
     longest_ms: int
     granted_version: int
     missing_revision: int
-    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., longest_ms: _Optional[int] = ..., granted_version: _Optional[int] = ..., missing_revision: _Optional[int] = ...) -> None: ...
+    held_ms: int
+    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., longest_ms: _Optional[int] = ..., granted_version: _Optional[int] = ..., missing_revision: _Optional[int] = ..., held_ms: _Optional[int] = ...) -> None: ...
 
 class GrantStatus(_message.Message):
     __slots__ = ("epoch", "age_ms", "remaining_ms", "in_sync_regions")

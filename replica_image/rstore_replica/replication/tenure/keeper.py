@@ -62,6 +62,7 @@ class TenureKeeper:
         self._supervisor: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
         self._was_held = False
+        self._held_at: float | None = None  # when this leadership first held the tenure of its epoch
 
     # ------------------------------------------------------------------------------------------ questions
 
@@ -98,6 +99,8 @@ class TenureKeeper:
             answer.witness_round = holder.newest_round if WITNESS in holder.voters else 0
             answer.in_sync_regions = holder.announced.newest
             answer.missing_revision = self.missing_revision
+            if self._held_at is not None:
+                answer.held_ms = int((self._clock.monotonic() - self._held_at) * 1000)
         return answer
 
     def witness_granted(self, epoch: int, round_number: int) -> bool:
@@ -193,6 +196,7 @@ class TenureKeeper:
         needed = voters(() if state.topology is None else state.topology.region_names)
         if not holder.active or holder.epoch != state.epoch or self._term != status.term:
             self._term = status.term
+            self._held_at = None
             holder.begin(state.epoch, needed, (status.term << _ROUND_SHIFT) + 1)
         elif holder.voters != needed:
             holder.change_voters(needed)
@@ -292,5 +296,7 @@ class TenureKeeper:
             self._tell_granted()
 
     def _tell_granted(self) -> None:
+        if self._held_at is None and self._holder.active and self.held(self._holder.epoch):
+            self._held_at = self._clock.monotonic()
         for callback in self._granted_callbacks:
             callback()

@@ -61,6 +61,14 @@ def test_the_gap_ends_when_the_new_primary_holds_its_tenure_and_not_when_it_is_p
     assert receipt_of(intent, START + timedelta(seconds=4)).write_gap_seconds == 3.0
 
 
+def test_the_gap_ended_while_no_operator_looked() -> None:
+    """The operator that promoted was killed; the next one looks 20 s later."""
+    now = START + timedelta(seconds=20)
+    held = Tenure(True, 0, 3000, held_ms=18_500)
+    intent = with_writes_resumed(_repointing(now), _observed(held), now)
+    assert receipt_of(intent, now).write_gap_seconds == 1.5
+
+
 def test_where_no_tenure_is_needed_it_ends_with_the_promotion() -> None:
     intent = with_writes_resumed(_repointing(START), _observed(None), START + timedelta(seconds=0.5))
     assert receipt_of(intent, START + timedelta(seconds=9)).write_gap_seconds == 0.5

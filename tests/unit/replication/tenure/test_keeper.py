@@ -175,6 +175,18 @@ async def test_it_ends_with_the_topology_that_makes_its_granters_a_minority(regi
     assert east.controller.status().tenure.granted_version == 2
 
 
+async def test_it_reports_how_long_ago_it_first_held_the_tenure(regions) -> None:
+    grants, (east, west, asia) = await regions("east", "west", "asia")
+    await eventually(lambda: east.controller.status().tenure.HasField("held_ms"))
+    before = east.controller.status().tenure.held_ms
+    assert not west.controller.status().tenure.HasField("held_ms")
+    grants.cut |= {west.addresses[0], asia.addresses[0]}
+    await eventually(lambda: not east.replication.tenure.held(1))
+    grants.cut.clear()
+    await eventually(lambda: east.replication.tenure.held(1))
+    assert east.controller.status().tenure.held_ms > before, "from the first time on, whatever came between"
+
+
 async def test_a_primary_that_lacks_what_another_region_has_holds_nothing_and_asks_for_nothing(regions) -> None:
     grants, (east, west, asia) = await regions("east", "west", "asia")
     await eventually(lambda: east.replication.tenure.held(1))
