@@ -68,6 +68,8 @@ class SegmentHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     """None: the line begins here."""
     begins_because: str = ""
     """Why a line begins here, for a person; "" when it goes on."""
+    line_from_revision: int = 0
+    """What follows this revision is in the archive without a hole, up to here; 0: the writer did not know."""
 
     @property
     def epoch(self) -> int:
