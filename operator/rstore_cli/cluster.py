@@ -20,6 +20,7 @@ from rstore_api.domain.kubernetes import (
     SEEN_KINDS,
     STORE,
     pod_selector,
+    store_selector,
 )
 from rstore_kube.errors import ApiError, ConfigurationError
 
@@ -119,6 +120,12 @@ class Cluster:
         pods = [read_pod(body) for body in await _asked(client, f'pods of "{store}"', request)]
         return sorted(pods, key=lambda pod: (not pod.ready, pod.name))
 
+    async def pod_names(self, store: str, region: str | None = None) -> list[str]:
+        """Returns the names of a region's replicas; without a region, of all pods that run for the store, in order."""
+        if region is not None:
+            return sorted(pod.name for pod in await self.pods(store, region))
+        return sorted(body["metadata"]["name"] for body in await self.objects_of(store, "Pod"))
+
     def kinds_of_a_store(self) -> tuple[str, ...]:
         """Returns the kinds of objects that a store is made of, and of those that its controllers make."""
         return tuple(SEEN_KINDS)
@@ -127,7 +134,7 @@ class Cluster:
         """Returns the store's objects of one of those kinds, as they are in the API."""
         client, namespace = await self._connected()
         return await _asked(
-            client, f"objects of kind {kind}", client.list(SEEN_KINDS[kind], namespace, labels=pod_selector(store))
+            client, f"objects of kind {kind}", client.list(SEEN_KINDS[kind], namespace, labels=store_selector(store))
         )
 
     async def operator_pods(self) -> list[Object]:

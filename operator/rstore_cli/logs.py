@@ -27,9 +27,9 @@ async def logs(
     ] = False,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes, until interrupted.")] = False,
 ) -> None:
-    """Print the logs of a store's replicas. Each line begins with the name of its pod."""
+    """Print the logs of a store's replicas, and of its archiver. Each line begins with the name of its pod."""
     await cluster.store(name)
-    pods = sorted(pod.name for pod in await cluster.pods(name, region))
+    pods = await cluster.pod_names(name, region)
     if not pods:
         where = f'region "{region}" of store "{name}"' if region else f'store "{name}"'
         raise NotFoundError(f"{where} has no pods", hint=f"`rstore status {name}` shows its regions")

@@ -66,7 +66,7 @@ async def collect(cluster: Cluster, name: str, lines: int) -> dict[str, str]:
     for kind in cluster.kinds_of_a_store():
         text = _secrets_as_yaml if kind == "Secret" else as_yaml
         await add(f"objects/{kind}.yaml", cluster.objects_of(name, kind), text)
-    for pod in sorted(pod.name for pod in await cluster.pods(name)):
+    for pod in await cluster.pod_names(name):
         for previous in (False, True):
             path = f"logs/{pod}{'.previous' if previous else ''}.log"
             await add(path, cluster.log_text(pod, lines, previous=previous), str)

@@ -80,6 +80,9 @@ def render(store: dict[str, Any], unobserved: str = "", writes: float | None = N
         parts.insert(1, Text(unobserved, style="red"))
     if compared := compared_line(current):
         parts += [Text(), Text(compared)]
+    if archived := backup_line(current):
+        parts += [] if compared else [Text()]
+        parts += [Text(archived)]
     if current.get("failover"):
         parts += [Text(), Text(failover_line(current["failover"]), style="yellow")]
     troubles = condition_lines(current)
@@ -137,6 +140,7 @@ def condition_lines(current: dict[str, Any]) -> list[str]:
         "Paused": "False",
         "UnknownAnnotation": "False",
         "RequestPending": "False",
+        "BackupHealthy": "True",
     }
     lines = []
     for condition in current.get("conditions", []):
@@ -167,6 +171,21 @@ def compared_line(current: dict[str, Any]) -> str:
     newest = max(int(hash_["revision"]) for hash_ in hashes)
     equal = sum(int(hash_["revision"]) == newest for hash_ in hashes)
     return f"data compared at revision {newest}: equal in {equal} of {len(current['regions'])} regions"
+
+
+def backup_line(current: dict[str, Any]) -> str:
+    """Returns what is in the archive; "" for a store without one."""
+    backup = current.get("backup")
+    if backup is None:
+        return ""
+    text = f"archived up to revision {backup.get('archivedRevision', 0)}"
+    if backup.get("lagSeconds"):
+        text += f", {seconds(backup['lagSeconds'])} behind"
+    since, until, base = (backup.get(name) for name in ("firstRecoverable", "lastRecoverable", "lastBase"))
+    if not since or not until:
+        return f"{text}; nothing can be restored yet"
+    text += f"; can be restored to any moment from {since} to {until}"
+    return f"{text}; last base {base['at']}" if base else text
 
 
 def quarantine_lines(current: dict[str, Any], store: str) -> list[str]:

@@ -13,8 +13,18 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rstore_operator.facts.observed import ChildKey
+from rstore_operator.planning.conditions.backup_healthy import BACKUP_HEALTHY, BASE_LATE, SUSPENDED
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.resource.state import AUTOMATIC, FORCED, PLANNED, Outcome, Phase, StoreStatus, Trigger
+from rstore_operator.resource.state import (
+    AUTOMATIC,
+    FORCED,
+    PLANNED,
+    BackupStatus,
+    Outcome,
+    Phase,
+    StoreStatus,
+    Trigger,
+)
 from rstore_operator.specs.certificates import expires_at
 from rstore_operator.specs.secrets import CA_CERT, TLS_CERT, secret_value
 
@@ -241,9 +251,24 @@ def _describe(families: _Families, key: tuple[str, str], look: Look, now: float)
         if not primary:
             connected = float(region.connected)
             add("region_connected", "1 while the primary streams to the region.", key, connected, region=name)
+    if status.backup is not None:
+        _describe_backup(families, key, status, status.backup)
     for name, (_, expiry) in look.expiries.items():
         text = "When the certificate in a Secret expires, in seconds since 1970."
         add("certificate_expiry_timestamp_seconds", text, key, expiry, secret=name)
+
+
+def _describe_backup(families: _Families, key: tuple[str, str], status: StoreStatus, backup: BackupStatus) -> None:
+    add, condition = families.add, status.condition(BACKUP_HEALTHY)
+    reason = condition.reason if condition is not None else ""
+    add("backup_suspended", "1 while spec.backup.suspend is true.", key, float(reason == SUSPENDED))
+    text = "1 while the two last bases that the schedule wanted are missing."
+    add("backup_base_late", text, key, float(reason == BASE_LATE))
+    text = "Age of the oldest revision that is not in the archive, in seconds, as the archiver reported last."
+    add("backup_lag_seconds", text, key, backup.lag_seconds)
+    if backup.last_base is not None:
+        text = "When the newest base was made, in seconds since 1970."
+        add("backup_last_base_timestamp_seconds", text, key, backup.last_base.at.timestamp())
 
 
 def _expiries(children: Children, last: Mapping[str, tuple[str, float]]) -> Iterable[tuple[str, tuple[str, float]]]:

@@ -13,7 +13,7 @@ from chart.conftest import CHART, ROOT, Helm
 from prometheus_client.parser import text_string_to_metric_families
 from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.resource.state import Condition, RegionStatus, StoreStatus
+from rstore_operator.resource.state import BackupBase, BackupStatus, Condition, RegionStatus, StoreStatus
 from rstore_operator.specs.certificates import make_authority, new_key
 from rstore_operator.specs.secrets import CA_CERT, with_data
 from rstore_replica.metrics import RegionLag
@@ -43,7 +43,8 @@ def exported() -> dict[str, set[str]]:
     region = RegionStatus("eu-west", replicas=1)
     condition = Condition("Ready", "True", "r", "m", 1, START)
     authority = with_data({"metadata": {}}, {CA_CERT: make_authority("a", new_key(), START).certificate})
-    status = StoreStatus(primary_region="us-east", regions=(region,), conditions=(condition,))
+    backup = BackupStatus(last_base=BackupBase(1, START, 1))
+    status = StoreStatus(primary_region="us-east", regions=(region,), conditions=(condition,), backup=backup)
     operator.looked(StoreRef("n", "s", "u"), status, {("Secret", "x"): authority})
     operator.stepped("done", 0.1)
     operator.requested("get", "pods", 200, 0.1)

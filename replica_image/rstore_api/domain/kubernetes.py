@@ -99,6 +99,11 @@ REQUESTS = (FAILOVER_TO, FAILOVER_MODE, FAILOVER_DRY_RUN, ACCEPT_DATA_LOSS, ABOR
 """All of them."""
 
 
+def store_selector(store: str) -> str:
+    """The label selector of everything that is made for a store."""
+    return f"{STORE_LABEL}={store}"
+
+
 def pod_selector(store: str, region: str | None = None) -> str:
-    """The label selector of a store's pods, or of those of one region."""
-    return f"{STORE_LABEL}={store}" + (f",{REGION_LABEL}={region}" if region else "")
+    """The label selector of a store's replicas, or of those of one region."""
+    return f"{store_selector(store)},{REGION_LABEL}" + (f"={region}" if region else "")

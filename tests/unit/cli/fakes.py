@@ -70,6 +70,7 @@ class FakeCluster:
     objects: Object = field(default_factory=store_object)
     secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
     replicas: list[Pod] = field(default_factory=list)
+    other_pods: list[str] = field(default_factory=list)
     addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
     recorded: list[Object] = field(default_factory=list)
     script: list[Callable[[FakeCluster], None]] = field(default_factory=list)
@@ -113,6 +114,10 @@ class FakeCluster:
     async def pods(self, store: str, region: str | None = None) -> list[Pod]:
         found = [pod for pod in self.replicas if region in (None, pod.region)]
         return sorted(found, key=lambda pod: (not pod.ready, pod.name))
+
+    async def pod_names(self, store: str, region: str | None = None) -> list[str]:
+        others = [] if region is not None else self.other_pods
+        return sorted([*(pod.name for pod in await self.pods(store, region)), *others])
 
     def kinds_of_a_store(self) -> tuple[str, ...]:
         return tuple(SEEN_KINDS)

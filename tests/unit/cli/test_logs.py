@@ -39,3 +39,10 @@ def test_a_log_that_cannot_be_read_does_not_hide_the_others(run: Run, logged: Fa
     assert ran.out.count("orders-us-east-0") == 3
     assert "orders-eu-west-0: the log" in ran.err
     assert run("logs", "orders", "--previous").code == 1
+
+
+def test_pods_that_are_no_replicas_are_shown_with_those_of_all_regions(run: Run, logged: FakeCluster) -> None:
+    logged.other_pods = ["orders-archiver-1"]
+    logged.logs["orders-archiver-1"] = "five\n"
+    assert "orders-archiver-1  five" in run("logs", "orders").out
+    assert "orders-archiver-1" not in run("logs", "orders", "--region=eu-west").out

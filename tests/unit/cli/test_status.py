@@ -85,6 +85,32 @@ def test_json_and_yaml_carry_the_whole_status(run: Run, cluster: FakeCluster) ->
     assert parsed["regions"] == cluster.objects["status"]["regions"]
 
 
+def test_the_archive_is_one_line(run: Run, cluster: FakeCluster) -> None:
+    assert "archived" not in run("status", "orders").out
+    cluster.objects["status"]["backup"] = {"archivedRevision": 7}
+    assert "archived up to revision 7; nothing can be restored yet" in run("status", "orders").out
+    cluster.objects["status"]["backup"] = {
+        "archivedRevision": 9,
+        "lagSeconds": 2.5,
+        "firstRecoverable": "2026-01-01T00:00:00Z",
+        "lastRecoverable": "2026-01-02T03:00:00Z",
+        "lastBase": {"revision": 5, "at": "2026-01-02T00:00:00Z"},
+    }
+    line = (
+        "archived up to revision 9, 2.5s behind; can be restored to any moment from 2026-01-01T00:00:00Z to "
+        "2026-01-02T03:00:00Z; last base 2026-01-02T00:00:00Z"
+    )
+    assert line in run("status", "orders").out
+
+
+def test_an_archive_in_trouble_is_shown_and_the_store_is_ready(run: Run, cluster: FakeCluster) -> None:
+    trouble = {"type": "BackupHealthy", "status": "False", "reason": "AccessRefused", "message": "no such key"}
+    cluster.objects["status"]["conditions"].append(trouble)
+    ran = run("status", "orders")
+    assert "BackupHealthy=False AccessRefused: no such key" in ran.out
+    assert ran.code == 0
+
+
 def test_an_unknown_store_is_an_error_with_exit_code_1(run: Run, cluster: FakeCluster) -> None:
     ran = run("status", "nothing")
     assert (ran.code, ran.out) == (1, "")
