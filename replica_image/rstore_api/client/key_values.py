@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from rstore_api.client.identity import Identity, write_once
 from rstore_api.client.leases import Lease
 from rstore_api.client.locks import Election, Lock
+from rstore_api.client.login import MAX_REFUSALS, REFUSALS, Login, User, UserStreams
 from rstore_api.client.many import PutManyResult, put_many
 from rstore_api.client.watching import Changes, follow
 from rstore_api.dialling.channels import Resolve, system_resolve
@@ -24,6 +25,7 @@ from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, retry_delay_second
 from rstore_api.dialling.stream import LinkBrokenError, StreamCall
 from rstore_api.errors import NotPrimary, PermissionDenied, StoreError, Unreachable
 from rstore_api.methods import (
+    AUTHENTICATE,
     COMPACT,
     DELETE_RANGE,
     HASH_KV,
@@ -65,13 +67,20 @@ class Client:
         *,
         tls: TlsSource | None = None,
         server_name: str | None = None,
+        user: User | None = None,
         resolve: Resolve = system_resolve,
         rng: random.Random | None = None,
     ) -> None:
-        """``endpoints`` are ``host:port``; ``server_name`` is what their certificates must name (default: the host)."""
+        """``endpoints`` are ``host:port``; ``server_name`` is what their certificates must name (default: the host).
+
+        As ``user`` of etcd's auth requests have a token, which is fetched when it is needed, and anew when it is
+        refused: what was refused was not carried out, and is sent again.
+        """
         if not endpoints:
             raise ValueError("a client needs at least one endpoint")
         self._endpoints = [Endpoint(text, tls=tls, server_name=server_name, resolve=resolve) for text in endpoints]
+        self._login = Login(user, self._authenticate)
+        self._streams = [UserStreams(endpoint, self._login) for endpoint in self._endpoints]
         self._preferred = 0
         self._identity = Identity()
         self._rng = rng or random.Random()
@@ -248,7 +257,7 @@ class Client:
         )
         if prefix:
             request.key, request.range_end = start or b"\0", prefix_end(start)
-        return follow(self._endpoints, request, rng=self._rng)
+        return follow(self._streams, request, rng=self._rng)
 
     def lease(self, ttl_seconds: int, *, lease_id: int = 0) -> Lease:
         """Returns a lease for ``async with``: granted at its beginning, renewed meanwhile, revoked at its end.
@@ -257,7 +266,7 @@ class Client:
         FeatureNotActive while some replica runs a version without leases.
         """
         request = rpc_pb2.LeaseGrantRequest(TTL=ttl_seconds, ID=lease_id)
-        return Lease(self.call, self._endpoints, request, self._rng)
+        return Lease(self.call, self._streams, request, self._rng)
 
     def lock(self, name: Text, *, ttl_seconds: int = 10) -> Lock:
         """Returns a lock for ``async with``: entered once this client holds it, by a lease that is renewed meanwhile.
@@ -269,7 +278,7 @@ class Client:
 
     def election(self, name: Text) -> Election:
         """Returns an election: to campaign in it, or to see who leads."""
-        return Election(self.call, self._endpoints, self.lease, self._rng, _bytes(name))
+        return Election(self.call, self._streams, self.lease, self._rng, _bytes(name))
 
     async def compact(
         self, revision: int, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
@@ -300,6 +309,33 @@ class Client:
         metadata: Sequence[tuple[str, str]] = (),
     ) -> ResponseT:
         """Makes one call by any endpoint, repeated while its failure certainly changed nothing and time is left."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        refusals = 0
+        while True:
+            sent = await self._login.metadata(max(0.0, deadline - clock()))
+            try:
+                return await self._call_any(
+                    method, request, timeout_seconds=deadline - clock(), metadata=(*metadata, *sent)
+                )
+            except REFUSALS as error:
+                refusals += 1
+                if refusals > MAX_REFUSALS or not self._login.refused(error, sent):
+                    raise
+
+    async def _authenticate(
+        self, request: rpc_pb2.AuthenticateRequest, timeout_seconds: float
+    ) -> rpc_pb2.AuthenticateResponse:
+        return await self._call_any(AUTHENTICATE, request, timeout_seconds=timeout_seconds, metadata=())
+
+    async def _call_any(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        timeout_seconds: float,
+        metadata: Sequence[tuple[str, str]],
+    ) -> ResponseT:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
         last: StoreError = Unreachable(f"the timeout of {timeout_seconds} s left no time to try")
@@ -334,9 +370,9 @@ class Client:
     ) -> AsyncGenerator[StreamCall[RequestT, ResponseT], None]:
         """Yields a call of a streaming method, by the first endpoint that can be connected to. Raises Unreachable."""
         last: StoreError | LinkBrokenError = Unreachable("there is no endpoint")
-        for endpoint in self._endpoints:
+        for streams in self._streams:
             try:
-                call = await endpoint.open_stream(method)
+                call = await streams.open_stream(method)
             except (StoreError, LinkBrokenError) as error:
                 last = error
                 continue

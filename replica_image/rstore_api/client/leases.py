@@ -7,7 +7,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 
-from rstore_api.dialling.endpoint import Endpoint, retry_delay_seconds
+from rstore_api.client.login import Streams
+from rstore_api.dialling.endpoint import retry_delay_seconds
 from rstore_api.dialling.stream import LinkBrokenError, StreamCall
 from rstore_api.errors import LeaseNotFound, StoreError
 from rstore_api.methods import LEASE_GRANT, LEASE_KEEP_ALIVE, LEASE_REVOKE
@@ -28,7 +29,7 @@ class Lease:
     """
 
     def __init__(
-        self, call: Call, endpoints: Sequence[Endpoint], request: rpc_pb2.LeaseGrantRequest, rng: random.Random
+        self, call: Call, endpoints: Sequence[Streams], request: rpc_pb2.LeaseGrantRequest, rng: random.Random
     ) -> None:
         """``call`` makes one call by any endpoint. See :meth:`Client.lease`."""
         self._call = call

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from grpc import aio
 
 from rstore_api.client.leases import Lease
-from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, failure_of, retry_delay_seconds
+from rstore_api.client.login import Streams
+from rstore_api.dialling.endpoint import TEMPORARY, failure_of, retry_delay_seconds
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.errors import (
     ElectionNoLeader,
@@ -176,7 +177,7 @@ class Election:
     def __init__(
         self,
         call: Call,
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[Streams],
         lease: Callable[[int], Lease],
         rng: random.Random,
         name: bytes,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from grpc import aio
 
-from rstore_api.dialling.endpoint import Endpoint, failure_of, retry_delay_seconds
+from rstore_api.client.login import MAX_REFUSALS, Streams
+from rstore_api.dialling.endpoint import failure_of, retry_delay_seconds
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.errors import (
     Compacted,
@@ -40,7 +41,7 @@ class Changes:
 
 
 async def follow(
-    endpoints: Sequence[Endpoint], request: rpc_pb2.WatchCreateRequest, *, rng: random.Random
+    endpoints: Sequence[Streams], request: rpc_pb2.WatchCreateRequest, *, rng: random.Random
 ) -> AsyncGenerator[Changes, None]:
     """Yields what happens from ``start_revision`` on (0: from now on), for ever, from any of the endpoints.
 
@@ -49,13 +50,14 @@ async def follow(
     when the watch is refused, NotSupported where there is no watch.
     """
     following = _Following(request)
-    attempt = 0
+    attempt = refusals = 0
     while True:
         endpoint = endpoints[attempt % len(endpoints)]
         try:
             async with aclosing(following.once(endpoint)) as items:
                 async for changes in items:
                     attempt -= attempt // len(endpoints) * len(endpoints)  # it works: the pauses begin anew
+                    refusals = 0
                     yield changes
         except LinkBrokenError as error:
             cause = error.__cause__
@@ -64,7 +66,10 @@ async def follow(
                 raise failure from error
         except StoreError as error:
             if not isinstance(error, Unreachable):
-                raise
+                refusals += 1
+                if refusals > MAX_REFUSALS or not endpoint.refused(error):
+                    raise
+                continue
         attempt += 1
         rounds, within_round = divmod(attempt, len(endpoints))
         if within_round == 0:
@@ -80,7 +85,7 @@ class _Following:
         self._request.watch_id, self._request.fragment = 0, False
         self._began = False
 
-    async def once(self, endpoint: Endpoint) -> AsyncGenerator[Changes, None]:
+    async def once(self, endpoint: Streams) -> AsyncGenerator[Changes, None]:
         """Yields what comes of one stream. Raises LinkBrokenError when that ends."""
         stream = await endpoint.open_stream(WATCH, metadata=REQUIRE_LEADER)
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -17,9 +17,13 @@ import grpc
 from grpc import aio
 
 from rstore_api.dialling.channels import Address, Resolve, close, first_connected, open_channel, system_resolve
-from rstore_api.dialling.stream import StreamCall
+from rstore_api.dialling.stream import OnFailure, StreamCall
 from rstore_api.errors import (
+    AuthFailed,
+    AuthNotEnabled,
+    AuthOldRevision,
     DeadlineExceeded,
+    InvalidAuthToken,
     InvalidRequest,
     NoLeader,
     NoPrimary,
@@ -34,6 +38,7 @@ from rstore_api.errors import (
     StoreError,
     TooManyRequests,
     Unreachable,
+    UserEmpty,
     from_rpc_error,
 )
 from rstore_api.methods import Method, RequestT, ResponseT
@@ -57,6 +62,11 @@ TEMPORARY: tuple[type[StoreError], ...] = (
 )
 """Errors with outcome "none" that another replica, or the same one a little later, may not answer."""
 
+_AUTH_BY_TEXT: Mapping[str, type[StoreError]] = {
+    kind.text: kind for kind in (AuthFailed, AuthNotEnabled, AuthOldRevision, InvalidAuthToken, UserEmpty)
+}
+"""Of an etcd, whose errors have no metadata of ours. None of them changes anything."""
+
 
 def failure_of(error: aio.AioRpcError, *, changes: bool) -> StoreError:
     """Returns what a failed call means to its caller.
@@ -68,6 +78,8 @@ def failure_of(error: aio.AioRpcError, *, changes: bool) -> StoreError:
     if reported is not None:
         return reported
     code, details = error.code(), error.details() or ""
+    if details in _AUTH_BY_TEXT:
+        return _AUTH_BY_TEXT[details]()
     refused: dict[grpc.StatusCode, type[StoreError]] = {
         grpc.StatusCode.UNIMPLEMENTED: NotSupported,
         grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
@@ -138,12 +150,16 @@ class Connection:
                 raise (OutcomeUnknown if method.changes else Unreachable)("the client was closed") from None
 
     def open_stream(
-        self, method: Method[RequestT, ResponseT], *, metadata: Sequence[tuple[str, str]]
+        self,
+        method: Method[RequestT, ResponseT],
+        *,
+        metadata: Sequence[tuple[str, str]],
+        on_failure: OnFailure | None,
     ) -> StreamCall[RequestT, ResponseT]:
         """Begins a call that streams. Raises Unreachable once retired, LinkBrokenError."""
         if self.retired:
             raise Unreachable("the connection was given up just now")
-        stream = StreamCall(self._channel, method, metadata=metadata, release=self._ended)
+        stream = StreamCall(self._channel, method, metadata=metadata, release=self._ended, on_failure=on_failure)
         self._in_flight += 1
         return stream
 
@@ -243,14 +259,19 @@ class Endpoint:
             raise
 
     async def open_stream(
-        self, method: Method[RequestT, ResponseT], *, metadata: Sequence[tuple[str, str]] = ()
+        self,
+        method: Method[RequestT, ResponseT],
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        on_failure: OnFailure | None = None,
     ) -> StreamCall[RequestT, ResponseT]:
         """Begins a call that streams, on the connection that all calls share. The caller closes it.
 
-        Raises Unreachable when there is no connection, LinkBrokenError when it breaks at once.
+        ``on_failure`` is called with the status of a stream that has failed. Raises Unreachable when there is no
+        connection, LinkBrokenError when it breaks at once.
         """
         connection = await self._connected(timeout_seconds=self._connect_timeout_seconds)
-        return connection.open_stream(method, metadata=metadata)
+        return connection.open_stream(method, metadata=metadata, on_failure=on_failure)
 
     async def close(self) -> None:
         """Closes the connection; calls in flight fail."""

@@ -11,6 +11,8 @@ from grpc import aio
 from rstore_api.dialling.channels import close
 from rstore_api.methods import Method, RequestT, ResponseT
 
+OnFailure = Callable[[aio.AioRpcError], object]
+
 
 class LinkBrokenError(Exception):
     """The connection cannot be made, broke, or went silent. It is always worth trying again."""
@@ -26,12 +28,14 @@ class StreamCall(Generic[RequestT, ResponseT]):
         *,
         metadata: Sequence[tuple[str, str]] = (),
         release: Callable[[], Awaitable[None]] | None = None,
+        on_failure: OnFailure | None = None,
     ) -> None:
         """Begins the call on a channel, which is this call's from now on, unless ``release`` is called at its end.
 
-        Raises LinkBrokenError.
+        ``on_failure`` is called with the status of a call that has failed. Raises LinkBrokenError.
         """
         self._release = release
+        self._on_failure = on_failure
         self._channel = channel
         self._response = method.response
         multicallable: Any = channel.stream_stream(
@@ -49,7 +53,7 @@ class StreamCall(Generic[RequestT, ResponseT]):
         try:
             await self._call.write(request)
         except aio.AioRpcError as error:
-            raise LinkBrokenError(_describe(error)) from error
+            raise self._broken(error) from error
         except (aio.UsageError, asyncio.InvalidStateError) as error:
             raise LinkBrokenError("the stream has ended") from error
 
@@ -58,7 +62,7 @@ class StreamCall(Generic[RequestT, ResponseT]):
         try:
             await self._call.done_writing()
         except aio.AioRpcError as error:
-            raise LinkBrokenError(_describe(error)) from error
+            raise self._broken(error) from error
         except (aio.UsageError, asyncio.InvalidStateError) as error:
             raise LinkBrokenError("the stream has ended") from error
 
@@ -67,7 +71,7 @@ class StreamCall(Generic[RequestT, ResponseT]):
         try:
             response = await self._call.read()
         except aio.AioRpcError as error:
-            raise LinkBrokenError(_describe(error)) from error
+            raise self._broken(error) from error
         except (aio.UsageError, asyncio.InvalidStateError) as error:
             raise LinkBrokenError("the stream has ended") from error
         return response if isinstance(response, self._response) else None
@@ -77,6 +81,7 @@ class StreamCall(Generic[RequestT, ResponseT]):
         self._call.cancel()
         await (close(self._channel) if self._release is None else self._release())
 
-
-def _describe(error: aio.AioRpcError) -> str:
-    return f"{error.code().name}: {error.details() or 'no details'}"
+    def _broken(self, error: aio.AioRpcError) -> LinkBrokenError:
+        if self._on_failure is not None:
+            self._on_failure(error)
+        return LinkBrokenError(f"{error.code().name}: {error.details() or 'no details'}")

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import aiohttp
 from integration.replicas.server_certificates import Authority
 from rstore_api import methods
-from rstore_api.client import Client, TlsFiles
+from rstore_api.client import Client, TlsFiles, User
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.errors import NoLeader, NotLeader, StoreError
 from rstore_api.methods import Method, RequestT, ResponseT
@@ -195,9 +195,9 @@ class RegionProcesses:
             ],
         )
 
-    def client(self, *replicas: ReplicaProcess, files: TlsFiles | None = None) -> Client:
+    def client(self, *replicas: ReplicaProcess, files: TlsFiles | None = None, user: User | None = None) -> Client:
         chosen = replicas or tuple(self.replicas)
-        return Client([one.client_address for one in chosen], tls=files or self.client_files)
+        return Client([one.client_address for one in chosen], tls=files or self.client_files, user=user)
 
     def peer(self, replica: ReplicaProcess, *, files: TlsFiles | None = None) -> Endpoint:
         """A connection to the replica's peer port, with the operator's certificate unless another is given."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from integration.replicas.server_certificates import Authority
 from integration.replicas.server_processes import eventually, topology
 from rstore_api import methods
 from rstore_api.client import Client
+from rstore_api.client import User as PasswordUser
 from rstore_api.domain.access import AccessRules, ClientRule
 from rstore_api.errors import AuthFailed, InvalidAuthToken, PermissionDenied, UserEmpty
 from rstore_api.methods import Method, RequestT, ResponseT
@@ -126,3 +129,46 @@ async def test_a_certificate_of_its_own_names_a_user_and_both_have_to_allow(
             await root.put(b"b/1")
             with pytest.raises(PermissionDenied):
                 await root.put(b"c/1")
+
+
+async def test_a_client_with_a_password_goes_on_when_its_token_is_refused(start_regions) -> None:
+    [east] = await start_regions(("us-east", 1))
+    async with east.client() as near:
+        await enable(near)
+
+        async def switch() -> None:
+            """Turns auth off and on again, with another key for tokens."""
+            root = await User.of(near, "root", "root")
+            await root.call(methods.AUTH_DISABLE, rpc.AuthDisableRequest())
+            await User(near).call(methods.AUTH_ENABLE, rpc.AuthEnableRequest())
+
+        async with east.client(user=PasswordUser("alice", "secret")) as alice, alice.lease(3) as lease:
+            await alice.put(b"a/k", b"1", lease=lease.id)
+            seen: list[bytes] = []
+
+            async def watch() -> None:
+                async for changes in alice.watch(b"a/", prefix=True):
+                    seen.extend(event.kv.value for event in changes.events)
+
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(watch())
+                await switch()
+                await alice.put(b"a/k", b"2", lease=lease.id)
+                with pytest.raises(PermissionDenied):
+                    await alice.put(b"b/k", b"1")
+                begun = asyncio.get_running_loop().time()
+                await eventually(lambda: _value(seen[-1:] == [b"2"]))
+                await switch()
+                # A lease is renewed over a stream that was opened with a token of before.
+                await eventually(lambda: _value(asyncio.get_running_loop().time() > begun + 4))
+                assert lease.alive
+                async with aclosing(alice.watch(b"a/", prefix=True)) as another:
+                    assert (await anext(another)).events == ()
+                await switch()
+                await alice.put(b"a/k", b"3", lease=lease.id)
+                await eventually(lambda: _value(seen[-1:] == [b"3"]))
+                watching.cancel()
+
+
+async def _value(value: bool) -> bool:
+    return value

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
-from rstore_api.client.watching import Changes, follow
-from rstore_api.dialling.endpoint import Endpoint
+from rstore_api.client import Client
+from rstore_api.client.watching import Changes
 from rstore_api.errors import Compacted
-from rstore_api.proto import rpc_pb2 as rpc
 from sim.regions.clients import CLIENT_PORT
 from sim.regions.host import Host
 from sim.regions.ledger import Ledger
@@ -73,13 +72,12 @@ class Watcher:
                 self._last = 0
 
     async def _session(self, host: Host) -> None:
-        request = rpc.WatchCreateRequest(
-            key=b"\0", range_end=b"\0", start_revision=self.next_revision, prev_kv=self._rng.random() < 0.5
-        )
-        endpoint = Endpoint(f"{self._address_of(host)}:{CLIENT_PORT}", tls=None)
-        async with endpoint, aclosing(follow([endpoint], request, rng=self._rng)) as items:
-            async for changes in items:
-                self._take(host, changes)
+        prev_kv = self._rng.random() < 0.5
+        async with Client([f"{self._address_of(host)}:{CLIENT_PORT}"], rng=self._rng) as client:
+            watched = client.watch(b"", prefix=True, start_revision=self.next_revision, prev_kv=prev_kv)
+            async with aclosing(watched) as items:
+                async for changes in items:
+                    self._take(host, changes)
 
     def _take(self, host: Host, changes: Changes) -> None:
         violated = self._ledger.violated
