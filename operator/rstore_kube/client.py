@@ -7,11 +7,11 @@ second to import and lose fields that they do not know.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 from rstore_api.domain.kubernetes import POD, Kind
@@ -260,7 +260,7 @@ def verb_and_kind(method: str, path: str) -> tuple[str, str]:
 def parse_document(data: bytes) -> Object:
     """Returns an answer as a dictionary; what is no JSON object becomes the ``message`` of one."""
     try:
-        parsed = json.loads(data) if data else {}
-    except ValueError:
+        parsed = msgspec.json.decode(data) if data else {}
+    except (ValueError, msgspec.DecodeError):
         return {"message": data[:200].decode(errors="replace").strip()}
     return parsed if isinstance(parsed, dict) else {}

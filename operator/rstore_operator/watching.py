@@ -194,8 +194,10 @@ class Watches:
                     listed.add(uid_of(body))
                     for event in watch.receiver.there(None, body):
                         yield event
+                del chunk  # else it is kept for as long as the watch lasts
             for event in watch.receiver.listed(listed):
                 yield event
+            del listed
             self._is_in_step(watch)
             yield watching.Bookmark.LISTED
             active = True

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rstore_api.domain.kubernetes import STORE_LABEL
 
-from rstore_operator.cluster.packed import pack, unpack
+from rstore_operator.cluster.packed import Packer
 
 Store = tuple[str, str]
 """Namespace and name of a store."""
@@ -30,12 +30,13 @@ class SeenObjects:
         self._changed = changed
         self._stores: dict[Store, dict[str, dict[str, _Seen]]] = {}
         self._store_of: dict[str, Store] = {}
+        self._packers: dict[str, Packer] = {}
 
     def of(self, store: Store, kinds: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yields the store's objects of these kinds, as last seen."""
         by_kind = self._stores.get(store, {})
-        seen = [one for kind in kinds for one in by_kind.get(kind, {}).values()]
-        return (unpack(one.packed) for one in seen)
+        seen = [(self._packers[kind], one.packed) for kind in kinds for one in by_kind.get(kind, {}).values()]
+        return (packer.unpack(packed) for packer, packed in seen)
 
     def put(self, kind: str, body: Mapping[str, Any]) -> None:
         """An object of that kind is there. Nothing has changed if it was seen at the same version."""
@@ -51,7 +52,8 @@ class SeenObjects:
         elif before is not None:
             self.drop(kind, uid)
         if store is not None:
-            self._stores.setdefault(store, {}).setdefault(kind, {})[uid] = _Seen(version, pack(kind, body))
+            packer = self._packers.setdefault(kind, Packer(kind))
+            self._stores.setdefault(store, {}).setdefault(kind, {})[uid] = _Seen(version, packer.pack(body))
             self._store_of[uid] = store
             self._changed(*store)
 
