@@ -15,6 +15,7 @@ from rstore_api.logs import get_logger
 from rstore_kube.errors import ApiError
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor
+from rstore_operator.cluster.admission import Admission
 from rstore_operator.cluster.archiver import ArchiverView, raw_backup_of
 from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.refused_creations import RefusedCreations
@@ -29,7 +30,7 @@ from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.observe import observe
 from rstore_operator.planner.pace import Pace
 from rstore_operator.planner.plan import BUSY_SECONDS, IDLE_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
-from rstore_operator.planner.rest import Rest, look_again, rest_after
+from rstore_operator.planner.rest import STANDS_SECONDS, Rest, look_again, rest_after
 from rstore_operator.planning import hashes
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
@@ -100,6 +101,7 @@ class Reconciler:
         turns: Turns | None = None,
         pace: Pace | None = None,
         spares: Spares | None = None,
+        admission: Admission | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -120,6 +122,7 @@ class Reconciler:
         self._metrics = metrics
         self._turns = turns or Turns()
         self._pace = pace or Pace()
+        self._admission = admission or Admission()
         self._key = (self._ref.namespace, self._ref.name)
         self._spread = zlib.crc32(self._ref.uid.encode()) / 0xFFFFFFFF
         self._now = TimeOfDay(now, clock)
@@ -207,6 +210,12 @@ class Reconciler:
         if self._rest is not None and await self._rests(self._rest):
             return IDLE_SECONDS, IDLE_SECONDS
         self._rest = None
+        if self._memory.watch_closely:  # clients wait
+            return await self._look_at_all()
+        async with self._admission.admitted():
+            return await self._look_at_all()
+
+    async def _look_at_all(self) -> Wait | None:
         body = await self._read()
         if body is None:
             return None
@@ -244,7 +253,14 @@ class Reconciler:
         if not decided.memory.watch_closely:  # else clients wait for the next step
             await self._post_all()
         if decided.stands and not failures and not self._changed and self._home.view.is_shown:
-            self._rest = rest_after(persisted, decided.status, observed, self._memory, self._spread)
+            self._rest = rest_after(
+                persisted,
+                decided.status,
+                observed,
+                self._memory,
+                spread=self._spread,
+                stands_seconds=self._pace.stands_seconds(STANDS_SECONDS),
+            )
         if self._rest is not None:
             self._object = None
             await self._replicas.spare(pod for pod in self._rest.pods if not self._rest.asks(pod))

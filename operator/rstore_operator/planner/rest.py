@@ -18,8 +18,8 @@ from rstore_operator.resource.significance import NUMBERS_EVERY_SECONDS, without
 from rstore_operator.resource.state import Phase, StoreStatus
 
 STANDS_SECONDS = 30.0
-"""How long a plan stands at most: what neither the primary's leader nor a watch shows, such as another region's new
-leader, or a change of the object while its watch hangs, is noticed by then."""
+"""How long a plan stands at most, in a process with few stores: what neither the primary's leader nor a watch shows,
+such as another region's new leader, or a change of the object while its watch hangs, is noticed by then."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,27 @@ def may_stand(memory: Memory, observed: Observed, status: StoreStatus) -> bool:
 
 
 def rest_after(
-    persisted: StoreStatus, decided: StoreStatus, observed: Observed, memory: Memory, spread: float = 1.0
+    persisted: StoreStatus,
+    decided: StoreStatus,
+    observed: Observed,
+    memory: Memory,
+    *,
+    spread: float = 1.0,
+    stands_seconds: float = STANDS_SECONDS,
 ) -> Rest | None:
     """Returns the plan that ``decided`` this status as one that stands from now on; None where the status that is
     ``persisted`` differs in more than numbers, or no primary's leader can be asked.
 
-    It is a plan that stands by ``Plan.stands``. ``spread``, from 0 to 1, differs by store: it stands the longer the
-    larger that is, so that stores which came to rest together are not planned together ever after.
+    It is a plan that stands by ``Plan.stands``, for ``stands_seconds`` at most. ``spread``, from 0 to 1, differs by
+    store: it stands the longer the larger that is, so that stores which came to rest together are not planned together
+    ever after.
     """
     primary = observed.leader(decided.primary_region)
     if primary is None or without_numbers(persisted) != without_numbers(decided):
         return None
     now = memory.moment.seconds
     numbers_until = memory.recorded_at + NUMBERS_EVERY_SECONDS
-    until = now + STANDS_SECONDS * (1 + spread) / 2
+    until = now + stands_seconds * (1 + spread) / 2
     until = until if persisted == decided else numbers_until
     return Rest(decided, observed.regions, until, numbers_until, primary.name)
 

@@ -267,7 +267,7 @@ async def test_a_lost_primary_is_failed_over_as_soon_as_without_rest(
     rest: AtRest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = await _seconds_until_failover(rest)
-    monkeypatch.setattr("rstore_operator.reconcile.rest_after", lambda *_: None)
+    monkeypatch.setattr("rstore_operator.reconcile.rest_after", lambda *_, **__: None)
     restless = AtRest(monkeypatch)
     await restless.go_on(40.0)
     assert seconds <= await _seconds_until_failover(restless)

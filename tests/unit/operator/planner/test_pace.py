@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_operator.planner.pace import SPACING_SECONDS, Pace
+from rstore_operator.planner.pace import PLANNED_ANEW_SECONDS, SPACING_SECONDS, Pace
 
 STORE = ("default", "orders")
 
@@ -37,3 +37,16 @@ def test_stores_that_come_to_rest_or_are_gone_do_not_count() -> None:
     for number in range(1, 500, 2):
         pace.forget(("default", f"store-{number}"))
     assert pace.wait_seconds(STORE, 0.2, 2.0) == 0.2
+
+
+def test_plans_of_many_stores_at_rest_stand_longer() -> None:
+    pace = Pace()
+    assert pace.stands_seconds(30.0) == 30.0
+    for number in range(500):
+        pace.wait_seconds(("default", f"store-{number}"), 2.0, 2.0)
+    assert pace.stands_seconds(30.0) == 500 * PLANNED_ANEW_SECONDS
+    for number in range(400):
+        pace.wait_seconds(("default", f"store-{number}"), 0.2, 2.0)
+    for number in range(400, 500):
+        pace.forget(("default", f"store-{number}"))
+    assert pace.stands_seconds(30.0) == 30.0, "only those at rest count"
