@@ -216,6 +216,7 @@ class Reconciler:
             return await self._look_at_all()
 
     async def _look_at_all(self) -> Wait | None:
+        self._changed = False  # what has changed while it waited to begin is seen by this look
         body = await self._read()
         if body is None:
             return None
