@@ -49,9 +49,8 @@ from rstore_operator.facts.actions import (
     Target,
     WriteSecret,
 )
-from rstore_operator.facts.observed import ChildKey, FenceAnswer
+from rstore_operator.facts.observed import CLAIM, ChildKey, FenceAnswer
 from rstore_operator.planning.certificates.authority import authority_manifest, key_pair, replaced_notice
-from rstore_operator.planning.children.ownership import CLAIM
 from rstore_operator.specs import secrets
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
 

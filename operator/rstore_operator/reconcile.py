@@ -18,7 +18,7 @@ from rstore_operator.act import CONNECTION_ERRORS, Actor
 from rstore_operator.cluster.admission import Admission
 from rstore_operator.cluster.archiver import ArchiverView, raw_backup_of
 from rstore_operator.cluster.hash_rounds import HashRounds
-from rstore_operator.cluster.refused_creations import RefusedCreations
+from rstore_operator.cluster.refusals import Refusals
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.cluster.site import Sites
 from rstore_operator.cluster.spares import Spares
@@ -143,7 +143,7 @@ class Reconciler:
         self._rest: Rest | None = None
         """The last plan, while it stands."""
         self._memory = Memory()
-        self._refused_creations = RefusedCreations(self._home, self._now, clock)
+        self._refusals = Refusals(self._home, self._now, clock)
         self._archiver = ArchiverView(self._home, clock)
 
     @property
@@ -154,7 +154,7 @@ class Reconciler:
     async def close(self) -> None:
         """End what runs in the background, and close the connections to replicas."""
         await self._hash_rounds.close()
-        await self._refused_creations.close()
+        await self._refusals.close()
         await self._archiver.close()
         await self._actor.close()
         await self._replicas.close()
@@ -293,7 +293,7 @@ class Reconciler:
         self._memory = remember(self._memory, self._ref.name, observed, status, moment)
         staying = staying_regions(observed, status)
         asked = lacking_pods.questions(self._ref.name, staying, observed, self._memory)
-        observed = replace(observed, refused_creations=self._refused_creations.look(asked))
+        observed = replace(observed, refusals=self._refusals.look(asked))
         meta = body["metadata"]
         decided = plan(
             PlanInput(

@@ -184,7 +184,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
     await site.grow_claim("x", "2Gi", "1")
     await site.delete_claim("x", "uid")
     await site.delete_pod("x", "uid", "1")
-    await site.failed_creations("x")
+    await site.events_about(("StatefulSet", "x"), ["FailedCreate"])
     await site.post_event("1", Notice("Reason", "message"), datetime.now(UTC))
     return client.asked
 
@@ -232,7 +232,7 @@ def test_every_request_of_a_site_is_in_this_test() -> None:
         "grow_claim",
         "delete_claim",
         "delete_pod",
-        "failed_creations",
+        "events_about",
         "post_event",
     }
 

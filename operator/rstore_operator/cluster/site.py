@@ -20,8 +20,8 @@ from rstore_operator.cluster.child_view import ChildView, Joined
 from rstore_operator.cluster.pods import is_of_former_store, newest_archiver, read_pod
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.archiver import ArchiverPod
-from rstore_operator.facts.observed import ChildKey, Claim, Pod
-from rstore_operator.planning.children.ownership import CLAIM, adopted_owners
+from rstore_operator.facts.observed import CLAIM, ChildKey, Claim, Pod
+from rstore_operator.planning.children.ownership import adopted_owners
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs.event import event
 
@@ -79,10 +79,14 @@ class Site:
     def _host(self, region: str, pod: str) -> str:
         return names.pod_host(self.ref.name, region, self.ref.namespace, pod)
 
-    async def failed_creations(self, stateful_set: str) -> list[dict[str, Any]]:
-        """Returns the Events about pods and claims that this StatefulSet's controller could not create, at most 100."""
-        fields = f"involvedObject.kind=StatefulSet,involvedObject.name={stateful_set},reason=FailedCreate"
-        return await self._client.list(EVENT, self.ref.namespace, fields=fields, limit=100)
+    async def events_about(self, key: ChildKey, reasons: Iterable[str]) -> list[dict[str, Any]]:
+        """Returns the Events of these reasons about an object, at most 100 of each."""
+        about = f"involvedObject.kind={key[0]},involvedObject.name={key[1]}"
+        listed = [
+            await self._client.list(EVENT, self.ref.namespace, fields=f"{about},reason={reason}", limit=100)
+            for reason in reasons
+        ]
+        return [event for events in listed for event in events]
 
     # ------------------------------------------------------------------------------------------ the store's object
     async def store(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rstore_api.domain import names
 
-from rstore_operator.facts.observed import ChildKey, Observed, Pod
+from rstore_operator.facts.observed import CLAIM, ChildKey, Observed, Pod
 from rstore_operator.resource.state import StoreStatus
 
 Lack = tuple[str, str]
@@ -68,4 +68,5 @@ def _unbound(pod: Pod, observed: Observed) -> Iterator[str]:
     claim = observed.claims.get(names.claim_of(pod.name))
     if claim is not None and not claim.bound:
         of_class = f" of StorageClass {claim.storage_class}" if claim.storage_class else ""
-        yield f"its volume{of_class} is not bound"
+        why = observed.refusals.get((CLAIM, claim.name), "")
+        yield f"its volume{of_class} is not bound" + (f": {why}" if why else "")

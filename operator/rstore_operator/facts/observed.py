@@ -185,6 +185,9 @@ class Pod:
     """The node that it was given to; "" until it has one."""
 
 
+CLAIM = "PersistentVolumeClaim"
+
+
 @dataclass(frozen=True)
 class Claim:
     """The PersistentVolumeClaim of a replica's volume. Sizes are quantities, "" where there is none yet."""
@@ -268,8 +271,9 @@ class Observed:
     """The claims of volumes with the store's label, by name."""
     elsewhere: frozenset[str] = frozenset()
     """Regions whose objects are in another cluster, so that ``children`` and ``claims`` have none of them."""
-    refused_creations: Mapping[str, str] = field(default_factory=dict)
-    """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event reports."""
+    refusals: Mapping[ChildKey, str] = field(default_factory=dict)
+    """Why pods of a StatefulSet could not be created, or a claim is not bound, by that object, as its newest event
+    reports."""
     archiver: ArchiverObserved = NO_ARCHIVER
     unanswered_seconds: Mapping[str, float] = field(default_factory=dict)
     """By replica that has not answered the newest questions, how long ago the first of them was asked."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from rstore_api.domain import names
 
-from rstore_operator.facts.observed import ChildKey, Observed
-from rstore_operator.planning.children.ownership import CLAIM, wanted_names
+from rstore_operator.facts.observed import CLAIM, ChildKey, Observed
+from rstore_operator.planning.children.ownership import wanted_names
 from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
 
 NAME_SHARED, NAME_TAKEN, FOREIGN_VOLUME = "NameShared", "NameTaken", "ForeignVolume"

@@ -24,7 +24,6 @@ from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs.labels import owner_reference
 
 Body = Mapping[str, Any]
-CLAIM = "PersistentVolumeClaim"
 
 
 class Standing(Enum):

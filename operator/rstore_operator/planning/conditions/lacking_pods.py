@@ -1,8 +1,8 @@
 """Pods that a region should have and that are not there, or do not start: which, since when, and why.
 
 What refuses a pod (a quota, a LimitRange, Pod Security, an admission webhook) answers the StatefulSet's controller,
-and the controller reports it in an event alone: there is no pod to look at. Those events are read for StatefulSets that
-:func:`questions` names, so never in a steady state.
+and the controller reports it in an event alone: there is no pod to look at. Why a volume is not bound is in an event of
+its claim. Events are read of the StatefulSets and claims that :func:`questions` names, so never in a steady state.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ from typing import Any
 
 from rstore_api.domain import names
 
-from rstore_operator.facts.lacks import ABSENT, NO_SET, PRESENT, WAITING, missing_pods, set_key, why_not_started
+from rstore_operator.facts.lacks import (
+    ABSENT,
+    NO_SET,
+    PRESENT,
+    WAITING,
+    missing_pods,
+    set_key,
+    why_not_started,
+)
 from rstore_operator.facts.memory import Memory
-from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.observed import CLAIM, ChildKey, Observed
 
 NOT_CREATED, NOT_STARTED = "PodsNotCreated", "PodsNotStarted"
 LACKS = frozenset({NOT_CREATED, NOT_STARTED})
@@ -31,6 +39,8 @@ ASK_FIRST_SECONDS, ASK_SELDOM_SECONDS = 10.0, 60.0
 """Bounds of the time between two looks at one StatefulSet's events; it grows with the time that a pod is missing."""
 OLDER_SECONDS = 30.0
 """By how much an event may seem older than the absence that it explains: clocks differ, events have whole seconds."""
+UNBOUND_REASONS = ("ProvisioningFailed", "FailedBinding")
+"""Reasons of the events that say why a claim is not bound: by a provisioner, and where there is none."""
 SHOWN_KINDS = 3
 """Different problems that are shown of one region."""
 SHOWN_MESSAGE = 600
@@ -52,16 +62,19 @@ class Lacking:
 
 @dataclass(frozen=True)
 class Question:
-    """A StatefulSet whose events may say why these pods are missing, and for how long they have been.
+    """A StatefulSet whose events of these ``reasons`` may say why ``pods`` are missing, or a claim for whose volume
+    they wait, and for how many ``seconds`` it has been so.
 
-    An event that is older than ``older_seconds`` is about an earlier absence; None: the pods were never seen.
+    An event that is older than ``older_seconds`` is about an earlier absence; None: the pods were never seen, or have
+    never started.
     """
 
-    stateful_set: str
+    key: ChildKey
     uid: str
     pods: tuple[str, ...]
     seconds: float
     older_seconds: float | None
+    reasons: tuple[str, ...] = ("FailedCreate",)
 
 
 def lacking_pods(
@@ -75,24 +88,37 @@ def lacking_pods(
     return {region: lacking for region, lacking in described if lacking is not None}
 
 
-def questions(store: str, regions: Iterable[str], observed: Observed, memory: Memory) -> dict[str, Question]:
-    """The StatefulSets whose events should be read, by name: those that lack pods for more than a moment."""
-    asked = {}
+def questions(store: str, regions: Iterable[str], observed: Observed, memory: Memory) -> dict[ChildKey, Question]:
+    """The objects whose events should be read: StatefulSets that lack pods for more than a moment, and claims that have
+    kept pods waiting for as long."""
+    asked: dict[ChildKey, Question] = {}
     for region in regions:
+        asked |= _unbound_claims(region, observed, memory)
         absent = _absent(store, region, observed, memory)
         live = observed.children.get(set_key(store, region))
         if not absent or live is None:
             continue
         seen = [memory.lacking_seconds.get((PRESENT, name)) for name in absent]
         ages = [seconds for seconds in seen if seconds is not None]
-        name = names.region_object(store, region)
-        asked[name] = Question(
-            name,
+        key = set_key(store, region)
+        asked[key] = Question(
+            key,
             str(live["metadata"].get("uid", "")),
             absent,
             max(memory.lacking_seconds[ABSENT, pod] for pod in absent),
             max(ages) + OLDER_SECONDS if len(ages) == len(absent) else None,
         )
+    return asked
+
+
+def _unbound_claims(region: str, observed: Observed, memory: Memory) -> dict[ChildKey, Question]:
+    asked: dict[ChildKey, Question] = {}
+    for pod in observed.region(region).pods:
+        claim = observed.claims.get(names.claim_of(pod.name))
+        waited = memory.lacking_seconds.get((WAITING, pod.name), 0.0)
+        if claim is not None and not claim.bound and waited >= GRACE_SECONDS:
+            key = (CLAIM, claim.name)
+            asked[key] = Question(key, claim.uid, (pod.name,), waited, None, UNBOUND_REASONS)
     return asked
 
 
@@ -137,7 +163,7 @@ def _region(store: str, region: str, observed: Observed, memory: Memory, *, paus
     lasts = bool(absent)
     longest = max((seconds[ABSENT, name] for name in absent), default=0.0)
     if absent:
-        why = observed.refused_creations.get(stateful_set) or f"see the events of StatefulSet/{stateful_set}"
+        why = observed.refusals.get(set_key(store, region)) or f"see the events of StatefulSet/{stateful_set}"
         problems[f"no pod was created; {why[:SHOWN_MESSAGE]}"] = list(absent)
     if not paused and seconds.get((NO_SET, stateful_set), 0.0) >= STUCK_SECONDS:
         lasts = True

@@ -159,6 +159,30 @@ async def test_a_missing_storage_class_is_named_by_the_claim_that_waits_for_it(l
     assert "its volume of StorageClass no-such is not bound" in life.condition("Degraded")["message"]
 
 
+async def test_why_a_volume_is_not_bound_is_reported_as_its_claim_reports_it(life: Life) -> None:
+    why = "failed to provision volume: rpc error: code = ResourceExhausted desc = no space left in pool"
+    life.api.pod_objects = [pod(f"{SET}-0", "us-east", phase="Pending")]
+    life.api.claim_objects[f"data-{SET}-0"] = {
+        "metadata": {"name": f"data-{SET}-0", "uid": "c-1"},
+        "spec": {"storageClassName": "fast"},
+        "status": {"phase": "Pending"},
+    }
+    life.api.failed[f"data-{SET}-0"] = [
+        event(why, involvedObject={"uid": "c-1"}),
+        event("of the claim before", seconds=9, involvedObject={"uid": "c-0"}),
+    ]
+    await life.go(3)
+    assert f"data-{SET}-0" not in life.api.event_lists, "a volume takes a moment"
+    await life.go(20)
+    assert f"its volume of StorageClass fast is not bound: {why}" in life.condition("Progressing")["message"]
+    life.api.claim_objects[f"data-{SET}-0"]["status"]["phase"] = "Bound"
+    life.api.pod_objects = [pod(f"{SET}-0", "us-east", phase="Running", podIP="10.0.0.1")]
+    await life.go(2)
+    life.api.event_lists.clear()
+    await life.go(60)
+    assert f"data-{SET}-0" not in life.api.event_lists
+
+
 async def test_without_the_right_to_list_events_the_store_says_where_to_look(life: Life) -> None:
     life.api.events_refused = ApiError(403, "Forbidden", "events is forbidden")
     await life.go(120)
@@ -213,7 +237,7 @@ async def test_a_store_that_is_paused_from_the_start_lacks_nothing(life: Life) -
     assert life.region("eu-west")["message"] == "there are no pods"
 
 
-QUESTION = Question(SET, "uid-2", (f"{SET}-0",), 10.0, None)
+QUESTION = Question(("StatefulSet", SET), "uid-2", (f"{SET}-0",), 10.0, None)
 
 
 def test_the_newest_event_about_the_missing_pods_is_taken() -> None:
@@ -253,7 +277,7 @@ class Lacking(World):
         if self.lost.problem:
             pods = (*pods, self.lost)
         regions = {**seen.regions, region.name: RegionObserved(region.name, pods, region.replicas)}
-        return replace(seen, regions=regions, refused_creations={"orders-us-east": QUOTA})
+        return replace(seen, regions=regions, refusals={("StatefulSet", SET): QUOTA})
 
 
 @pytest.mark.parametrize(
@@ -278,7 +302,7 @@ def lacking_row(
         regions={"us-east": RegionObserved("us-east", pods)},
         children={("StatefulSet", SET): child} if existing else {},
         claims={claim.name: claim for claim in claims},
-        refused_creations={SET: refused} if refused else {},
+        refusals={("StatefulSet", SET): refused} if refused else {},
     )
 
 
