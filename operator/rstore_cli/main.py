@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 from rstore_api.errors import StoreError
+from rstore_backup.errors import ArchiveError
 from typer.core import TyperGroup
 
 from rstore_cli import (
@@ -27,14 +28,16 @@ from rstore_cli import (
     migrate,
     report,
     restart,
-    restore,
     status,
     verify,
     watch,
 )
+from rstore_cli.archives import archive_hint
+from rstore_cli.backup.app import app as backup
 from rstore_cli.errors import EXIT_FAILED, CliError, hint_of
 from rstore_cli.output import stderr
 from rstore_cli.quarantine.app import app as quarantine
+from rstore_cli.restore.command import restore
 
 
 class Commands(TyperGroup):
@@ -82,7 +85,7 @@ app.command("status")(status.status)
 app.command("failover")(failover.failover)
 app.command("promote")(failover.promote)
 app.command("restart")(restart.restart)
-app.command("restore")(restore.restore)
+app.command("restore")(restore)
 app.command("migrate")(migrate.migrate)
 app.add_typer(maintenance.app)
 app.command("logs")(logs.logs)
@@ -95,6 +98,7 @@ app.command("watch")(watch.watch)
 app.add_typer(lease.app)
 app.command("verify")(verify.verify)
 app.command("certs")(certs.certs)
+app.add_typer(backup)
 app.add_typer(quarantine)
 
 
@@ -127,6 +131,8 @@ def main() -> None:
         _fail(error.message, error.hint, error.exit_code)
     except StoreError as error:
         _fail(str(error), hint_of(error), EXIT_FAILED)
+    except ArchiveError as error:
+        _fail(str(error), archive_hint(error), EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
 

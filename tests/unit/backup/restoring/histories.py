@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 from rstore_api import key_hash, rows
 from rstore_api.domain.epochs import BASE_REVISION, EpochStart, History
-from rstore_api.proto.rstore_pb2 import DeletedRange
+from rstore_api.proto.rstore_pb2 import AuthRole, AuthUser, DeletedRange
 from rstore_backup import bases, card, names, segments
 from rstore_backup.bases import Manifest, PartHeader, PartInfo
 from rstore_backup.card import Card
@@ -141,11 +141,13 @@ class Archived:
             made.append(rows.Row(revision, len(made), key, deletion=True, kind=rows.LEASE))
         elif what == "auth":
             name = self.random.choice([b"ualice", b"rreader"])
+            user = AuthUser(name="alice", no_password=True, password_revision=revision)
+            role = AuthRole(name="reader")
             if name in auth:
                 del auth[name]
                 made.append(rows.Row(revision, 0, name, deletion=True, kind=rows.AUTH))
             else:
-                auth[name] = b"%d" % revision
+                auth[name] = (user if name == b"ualice" else role).SerializeToString()
                 made.append(rows.Row(revision, 0, name, auth[name], revision, 1, kind=rows.AUTH))
         else:
             put(self.random.choice(KEYS))

@@ -1,0 +1,145 @@
+"""Which archive a command is about, and which state of the past: options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rstore_backup.card import Card
+from rstore_backup.errors import AccessRefused, ArchiveError, Damaged, DestinationInvalid, WrongStore
+from rstore_backup.objects import ObjectStore
+from rstore_backup.restoring.catalogue import read_card
+from rstore_backup.restoring.key_table import TableUnusable
+from rstore_backup.restoring.plan import AtRevision, AtTime, Latest, Target
+from rstore_backup.stores import Below, open_store
+
+from rstore_cli.errors import CliError, UsageError
+
+Destination = Annotated[
+    str,
+    typer.Argument(
+        metavar="DESTINATION",
+        help="Where archives are: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder. "
+        "Credentials come from the environment, by the names that the provider's own tools use.",
+    ),
+]
+StoreIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store-id",
+        help="The id of the store whose archive it is. Needed where DESTINATION has those of several.",
+        show_default=False,
+    ),
+]
+EndpointUrlOption = Annotated[
+    str,
+    typer.Option(
+        "--endpoint-url",
+        envvar="AWS_ENDPOINT_URL",
+        help="The address of an S3-compatible object store.",
+        show_default=False,
+    ),
+]
+EpochOption = Annotated[
+    int | None,
+    typer.Option(
+        "--epoch",
+        min=1,
+        help="On the history that this epoch had, with what a failover has lost of it. Default: that of the newest "
+        "epoch.",
+        show_default=False,
+    ),
+]
+AT_HELP = "A revision, a time such as 2026-11-29T12:00:00Z, or latest: the last state that the archive has."
+TemporaryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--temporary-folder",
+        help="Where a file with the keys is while the command runs. Default: $TMPDIR, or the system's.",
+        exists=True,
+        file_okay=False,
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The archive of one store."""
+
+    objects: ObjectStore
+    card: Card
+
+    @property
+    def described(self) -> str:
+        """The store, for a person."""
+        return f"{self.card.namespace}/{self.card.name} ({self.card.store_id})"
+
+
+async def archives_in(destination: str, endpoint_url: str) -> list[Archive]:
+    """Returns the archives in a destination, in the order of their stores' ids. Raises CliError."""
+    root = open_store(destination, endpoint_url)
+    found: list[Archive] = []
+    for folder in await root.folders(""):
+        objects = Below(root, folder)
+        try:
+            found.append(Archive(objects, await read_card(objects, folder)))
+        except WrongStore:
+            continue  # a folder of something else
+    if not found:
+        raise CliError(
+            f"there is no archive in {destination}", hint="an archive has a folder with the store's id there"
+        )
+    return found
+
+
+async def find_archive(destination: str, endpoint_url: str, store_id: str | None) -> Archive:
+    """Returns the archive of a store; without an id the only one that is there. Raises CliError, ArchiveError."""
+    if store_id is not None:
+        objects = Below(open_store(destination, endpoint_url), store_id)
+        return Archive(objects, await read_card(objects, store_id))
+    found = await archives_in(destination, endpoint_url)
+    if len(found) > 1:
+        named = ", ".join(archive.described for archive in found)
+        raise UsageError(f"{destination} has the archives of several stores: {named}", hint="name one by --store-id")
+    return found[0]
+
+
+def target_of(text: str) -> Target:
+    """Returns what --at says. Raises UsageError."""
+    if text == "latest":
+        return Latest()
+    if text.isdecimal():
+        return AtRevision(int(text))
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--at {text} is no revision, no time and not latest", hint=_EXAMPLES) from error
+    if time.tzinfo is None:
+        raise UsageError(f"--at {text} does not say in which time zone", hint=_EXAMPLES)
+    return AtTime(int(time.astimezone(UTC).timestamp() * 1000))
+
+
+_EXAMPLES = "for example --at 88213, --at 2026-11-29T12:00:00Z, --at 2026-11-29T13:00:00+01:00, --at latest"
+
+
+def archive_hint(error: ArchiveError) -> str:
+    """Returns what a user can do about an error of an archive; "" if its message says so already."""
+    match error:
+        case AccessRefused():
+            return (
+                "credentials come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "GOOGLE_APPLICATION_CREDENTIALS, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+            )
+        case DestinationInvalid():
+            return "a destination is s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder"
+        case WrongStore():
+            return "`rstore backup list DESTINATION` shows whose archives are there"
+        case TableUnusable():
+            return "--temporary-folder names another place; it takes as much room as the keys and values"
+        case Damaged():
+            return "`rstore backup verify DESTINATION` reads all of the archive"
+    return ""

@@ -1,0 +1,1 @@
+"""``rstore backup``: looks at archives of stores, and checks them."""

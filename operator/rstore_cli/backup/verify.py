@@ -1,0 +1,151 @@
+"""``rstore backup verify``: reads a whole archive, and compares its end with a store."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rstore_api.domain.hashes import format_hash
+from rstore_api.errors import Compacted
+from rstore_backup.restoring.plan import missing
+from rstore_backup.restoring.restore import restorable
+from rstore_backup.restoring.verifying import Checked
+from rstore_backup.restoring.verifying import verify as check
+
+from rstore_cli.archives import (
+    AT_HELP,
+    Archive,
+    Destination,
+    EndpointUrlOption,
+    EpochOption,
+    StoreIdOption,
+    TemporaryOption,
+    find_archive,
+    target_of,
+)
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
+from rstore_cli.connect import open_store
+from rstore_cli.errors import CliError
+from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, RegionOption, TimeoutOption
+from rstore_cli.output import bars, emit, size
+
+
+@on_cluster
+async def verify(
+    cluster: Cluster,
+    destination: Destination,
+    store_id: StoreIdOption = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            metavar="NAME",
+            help="Compare the state at --at with what a region of this store has at the same revision (HashKV).",
+            show_default=False,
+        ),
+    ] = "",
+    region: RegionOption = None,
+    at: Annotated[str, typer.Option("--at", metavar="REVISION|TIME|latest", help=AT_HELP)] = "latest",
+    epoch: EpochOption = None,
+    endpoint_url: EndpointUrlOption = "",
+    temporary_folder: TemporaryOption = None,
+    endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
+    timeout: TimeoutOption = 30.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Read all of an archive: every checksum and digest, that the segments follow each other, and that the newest base
+    is what the rows before it lead to. Exit code 1 when anything is damaged, missing or different.
+    """
+    target = target_of(at)
+    if against and store_id is None:
+        store_id = str((await cluster.store(against)).get("status", {}).get("storeId", "")) or None
+    archive = await find_archive(destination, endpoint_url, store_id)
+    with bars() as progress:
+        checked = await _read_all(archive, progress, temporary_folder)
+        rebuilding = progress.add_task("rebuilding", total=None)
+        restored = await restorable(
+            archive.objects,
+            archive.card.store_id,
+            target,
+            epoch=epoch,
+            directory=temporary_folder,
+            begin=lambda objects: progress.reset(rebuilding, total=objects),
+            advance=lambda objects: progress.advance(rebuilding, objects),
+        )
+        with restored.table:
+            keys, own = len(restored.table), await asyncio.to_thread(restored.table.hash)
+    revision = restored.plan.revision
+    theirs: int | None = None
+    if against:
+        async with open_store(cluster, against, region=region, endpoints=endpoint, client_name=as_client) as client:
+            try:
+                theirs = int((await client.hash_kv(revision, timeout_seconds=timeout)).hash)
+            except Compacted as error:
+                raise CliError(
+                    f"{against} has compacted revision {revision}, so it cannot be compared there",
+                    hint="without --at the newest state of the archive is compared",
+                ) from error
+    problems = _problems(checked)
+    if theirs is not None and theirs != own:
+        problems.append(
+            f"at revision {revision} the archive's hash is {format_hash(own)}, and {against} has {format_hash(theirs)}"
+        )
+    data = _data(checked, revision, keys, own, theirs, problems)
+    emit(data, output, lambda console: _print(console, data, against, problems))
+    if problems:
+        raise typer.Exit(1)
+
+
+async def _read_all(archive: Archive, progress: Progress, folder: Any) -> Checked:
+    reading = progress.add_task("reading", total=None)
+    return await check(
+        archive.objects,
+        archive.card.store_id,
+        directory=folder,
+        begin=lambda objects: progress.reset(reading, total=objects),
+        advance=lambda objects: progress.advance(reading, objects),
+    )
+
+
+def _problems(checked: Checked) -> list[str]:
+    problems = [f"damaged: {damage}" for damage in checked.catalogue.damaged]
+    line = checked.catalogue.line()
+    if line is not None:
+        problems += [missing(hole) for hole in line.holes]
+        problems += [f"{refused.name} cannot be used: {refused.reason}" for refused in line.refused]
+    problems += [
+        f"the base at revision {revision} is not what the rows before it lead to"
+        for revision in checked.different_bases
+    ]
+    return problems
+
+
+def _data(
+    checked: Checked, revision: int, keys: int, own: int, theirs: int | None, problems: list[str]
+) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "objects": checked.objects,
+        "sizeBytes": checked.size_bytes,
+        "comparedBases": list(checked.compared_bases),
+        "revision": revision,
+        "keys": keys,
+        "hash": format_hash(own),
+        "problems": problems,
+    }
+    return data if theirs is None else {**data, "storeHash": format_hash(theirs)}
+
+
+def _print(console: Console, data: dict[str, Any], against: str, problems: list[str]) -> None:
+    console.print(f"{data['objects']} objects of {size(data['sizeBytes'])} are whole")
+    for revision in data["comparedBases"]:
+        console.print(f"the base at revision {revision} is what the rows before it lead to")
+    console.print(f"at revision {data['revision']} there are {data['keys']} keys, hash {data['hash']}")
+    if data.get("storeHash") == data["hash"]:
+        console.print(f"{against} has the same at that revision", style="green")
+    for problem in problems:
+        console.print(problem, style="red")

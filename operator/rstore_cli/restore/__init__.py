@@ -1,0 +1,1 @@
+"""``rstore restore``: from an etcd or an archive into a store."""
