@@ -2,7 +2,8 @@
 
 One stream has 1, 100 or 1,000 watches of the same range; a writer puts keys of it at the leader. "events" is with 16
 puts outstanding, all the time; "p99" is with 50 puts a second. The last lines compare puts beside 1,000 watches of
-other keys with puts beside none. Environment: as ``bench_etcd``. Updates ``build/bench.json``.
+other keys with puts beside none. With ``BENCH_WATCHERS``, a number, ``watch_scale`` is measured with so many watches in
+the place of all this. Other environment: as ``bench_etcd``. Updates ``build/bench.json``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-from bench import calls, contenders
+from bench import calls, contenders, watch_scale
 from bench.h2_load import Plan as LoadPlan
 from bench.h2_load import run_apart
 from bench.results import BUILD, Row, head, row, save, show, wanted
@@ -100,35 +101,41 @@ def idle_watches(contender: contenders.Contender, seconds: float, rounds: int) -
     ]
 
 
+def shown(servers: Sequence[contenders.Contender], seconds: float, rounds: int) -> Iterator[Row]:
+    """What watches of one stream are shown by ours, beside the others; and puts beside watches of other keys."""
+    for watches in WATCHES:
+        for name, steady in (("events", False), ("p99", True)):
+            title = f"watch, {watches} watches, {name}"
+            if not wanted(title):
+                continue
+            found = {
+                server.name: [watched(server, watches, seconds, steady=steady) for _ in range(rounds)]
+                for server in servers
+            }
+            figures = {
+                server: [item.p99_ms if steady else item.events_per_second for item in items]
+                for server, items in found.items()
+            }
+            mine = figures.pop(servers[0].name)
+            for peer, theirs in figures.items():
+                unit = "ms" if steady else "events/s"
+                yield row(title, unit, mine, peer, theirs, less_is_better=steady)
+    if wanted(IDLE):
+        yield from idle_watches(servers[0], seconds, rounds)
+
+
 def main() -> None:
     """The whole run."""
     seconds, rounds = float(os.environ.get("BENCH_SECONDS", "2")), int(os.environ.get("BENCH_ROUNDS", "3"))
+    many = int(os.environ.get("BENCH_WATCHERS", "0"))
     BUILD.mkdir(exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=BUILD))
     rows: list[Row] = []
     try:
         head()
         with contenders.running(directory, None) as servers:
-            ours = servers[0]
-            for watches in WATCHES:
-                for name, steady in (("events", False), ("p99", True)):
-                    title = f"watch, {watches} watches, {name}"
-                    if not wanted(title):
-                        continue
-                    found = {
-                        server.name: [watched(server, watches, seconds, steady=steady) for _ in range(rounds)]
-                        for server in servers
-                    }
-                    figures = {
-                        server: [item.p99_ms if steady else item.events_per_second for item in items]
-                        for server, items in found.items()
-                    }
-                    mine = figures.pop(ours.name)
-                    for peer, theirs in figures.items():
-                        unit = "ms" if steady else "events/s"
-                        rows.append(row(title, unit, mine, peer, theirs, less_is_better=steady))
-                        show(rows[-1])
-            for line in idle_watches(ours, seconds, rounds) if wanted(IDLE) else ():
+            lines = watch_scale.rows(servers, many, seconds, rounds) if many else shown(servers, seconds, rounds)
+            for line in lines:
                 rows.append(line)
                 show(line)
     finally:

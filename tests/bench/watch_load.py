@@ -207,11 +207,14 @@ async def _connected(plan: Plan, tally: Tally) -> list[ClientCall]:
     context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
     context.load_cert_chain(directory / "tls.crt", directory / "tls.key")
     context.set_alpn_protocols(["h2"])
-    calls: list[ClientCall] = []
-    for streams in _shares(plan.streams, plan.connections):
+    connections: list[_Streams] = []
+    for _ in range(plan.connections):
         _, connection = await asyncio.get_running_loop().create_connection(
             _Streams, plan.host, plan.port, ssl=context, server_hostname=plan.host
         )
+        connections.append(connection)
+    calls: list[ClientCall] = []
+    for connection, streams in zip(connections, _shares(plan.streams, plan.connections), strict=True):
         calls += connection.begin_watching(f"{plan.host}:{plan.port}", streams, tally)
     return calls
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ from rstore_replica.api.services import watch as watch_module
 from rstore_replica.api.services.watch import WatchService
 from rstore_replica.api.watch import pump as pump_module
 from rstore_replica.api.watch.pump import Pump
+from rstore_replica.mvcc.watch.events import Change
 from rstore_wire.messages import offered
 from unit.api.client_servers import until
 from unit.api.replica_fakes import FakeGroup, group_status
@@ -351,3 +354,78 @@ async def test_who_may_not_watch_a_key_is_refused(make: Any) -> None:
     stream.create(key=b"k")
     await until(lambda: len(stream.answers) == 2)
     assert [answer.cancel_reason for answer in stream.answers] == ["", "etcdserver: permission denied"]
+
+
+@pytest.mark.parametrize(("streams", "each"), [(1, 2000), (50, 40), (1000, 2)])
+async def test_many_watches_share_what_is_read_and_what_is_encoded(
+    make: Any, monkeypatch: pytest.MonkeyPatch, streams: int, each: int
+) -> None:
+    world = make()
+    world.replica.put(b"k")
+    first = world.replica.machine.revision
+    opened = [await world.open() for _ in range(streams)]
+    for stream in opened:
+        for _ in range(each):
+            stream.create(key=b"k", range_end=b"l", start_revision=first + 1)
+    await until(lambda: all(len(stream.answers) == each for stream in opened))
+    counts = Counter[str]()
+    read, encoded = world.pump.hub._read, Change._encoded
+
+    def count_read(*arguments: Any, **bounds: Any) -> Any:
+        counts["reads"] += 1
+        return read(*arguments, **bounds)
+
+    def count_encoded(change: Change, previous: Any) -> bytes:
+        counts["events"] += 1
+        return encoded(change, previous)
+
+    monkeypatch.setattr(world.pump.hub, "_read", count_read)
+    monkeypatch.setattr(Change, "_encoded", count_encoded)
+    for at in range(3):
+        world.replica.put(b"k%d" % at)
+        await until(lambda at=at: all(len(stream.answers) == each * (at + 2) for stream in opened))
+    assert counts == {"reads": 3, "events": 3}
+    for stream in opened:
+        for number in range(each):
+            assert stream.revisions(number) == [first + 1, first + 2, first + 3]
+
+
+async def test_watches_that_are_behind_by_the_same_catch_up_together(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    for at in range(50):
+        world.replica.put(b"k%d" % at)
+    last = world.replica.machine.revision
+    revisions = list(range(last - 49, last + 1))
+    reads = 0
+    read = world.pump.hub._read
+
+    def count_read(*arguments: Any, **bounds: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return read(*arguments, **bounds)
+
+    monkeypatch.setattr(world.pump.hub, "_read", count_read)
+    stream = await world.open()
+    for _ in range(1000):
+        stream.create(key=b"k", range_end=b"l", start_revision=revisions[0])
+    await until(lambda: sum(len(answer.events) for answer in stream.answers) == 1000 * 50)
+    assert all(stream.revisions(number) == revisions for number in range(0, 1000, 100))
+    assert reads < 20, "not each by itself"
+
+
+async def test_a_watch_takes_little_memory(make: Any) -> None:
+    world = make()
+    stream = await world.open()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for at in range(2000):
+            stream.create(key=b"%08d" % at)
+        await until(lambda: len(stream.answers) == 2000)
+        stream.answers.clear()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken < 2000 * 1500
