@@ -1,0 +1,1 @@
+"""The process that writes a store's archive."""
