@@ -213,7 +213,7 @@ class EmptyKey(StoreError):
 
 
 class KeyTooLong(StoreError):
-    """A key is longer than the database's index can hold (see docs/limits.md)."""
+    """A key is longer than every replica of the store takes (see docs/limits.md)."""
 
     code = "key-too-long"
     status = grpc.StatusCode.INVALID_ARGUMENT

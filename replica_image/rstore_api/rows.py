@@ -5,9 +5,10 @@ gone. All integers are big-endian.
 
 Body (the value under a row's key on disk), 28 bytes and the two byte strings::
 
-    version u8 = 1 | flags u8 (bit 0: deletion, bit 1: of a lease, bit 2: of auth) | key length u16
-    | create revision u64 | version u64 | lease i64 | key | value (the rest)
+    version u8 = 1 | flags u8 (bit 0: deletion, bit 1: of a lease, bit 2: of auth, bit 3: of a long key)
+    | key length u16 | create revision u64 | version u64 | lease i64 | key | value (the rest)
 
+A key of more than 511 bytes is a long one: its key length is 0 there, and follows as a u32 before the key.
 A deletion has create revision, version and lease 0 and no value. In a row of a lease the key is its id (i64) and the
 value two i64: the seconds to live as granted, and those that were left at that revision (0: all). In a row of auth the
 key is the name of a user or role, the value a message, see ``rstore_replica/mvcc/data/auth.py``.
@@ -29,15 +30,23 @@ import google_crc32c
 import msgspec
 
 from rstore_api.domain.epochs import EpochStart, after_jumps
-from rstore_api.domain.limits import MAX_KEY_BYTES
+from rstore_api.domain.limits import MAX_KEY_BYTES, SHORT_KEY_BYTES
 
 FORMAT_VERSION = 1
 FLAG_DELETION = 1
 KEY, LEASE, AUTH = 0, 2, 4
 """What a row is of: the bits of the flags that say so."""
 KIND_BITS = LEASE | AUTH
+LONG_KEY = 8
+"""The bit of the flags of a row of a long key; set in rows of keys alone."""
+SPECIAL_BITS = KIND_BITS | LONG_KEY
 LEVELS: Mapping[int, int] = {KEY: 1, LEASE: 2, AUTH: 3}
 """The feature level of the first version that reads rows of each kind."""
+LONG_KEYS_LEVEL = 4
+"""The feature level of the first version that takes long keys."""
+KEY_BYTES_OF_A_ROW = 4096
+"""A long key takes the time of one more row for each so many bytes."""
+_LEVELS = {**LEVELS, LONG_KEY: LONG_KEYS_LEVEL}
 FLAGS_AT = 1
 """Where a body has its flags."""
 LEASE_ID_BYTES = 8
@@ -50,6 +59,8 @@ LEASE_FIELD = slice(20, 28)
 NO_LEASE = bytes(8)
 """``body[LEASE_FIELD]`` of a key that is attached to no lease."""
 BATCH_HEADER = struct.Struct(">BII")
+_LONG_LENGTH = struct.Struct(">I")
+_LONG_KEY_AT = BODY_HEADER_BYTES + _LONG_LENGTH.size
 FRAME_HEADER = struct.Struct(">QII")
 _HEADERS = struct.Struct(">QIIBBHQQq")
 """Of a frame and of the body in it."""
@@ -81,6 +92,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     kind: int = KEY
 
 
+def cost(key: bytes) -> int:
+    """Returns the number of rows of short keys that take about as much time as one of this key, in steps of bounded
+    size.
+    """
+    return 1 + len(key) // KEY_BYTES_OF_A_ROW
+
+
 def kind_of(body: bytes) -> int:
     """Returns what a body is of: KEY, LEASE or AUTH."""
     return body[FLAGS_AT] & KIND_BITS
@@ -91,31 +109,72 @@ def attached_lease(body: bytes) -> int:
     return int.from_bytes(body[LEASE_FIELD], "big", signed=True)
 
 
+def key_of(body: bytes) -> bytes:
+    """Returns the key of a row."""
+    start, end = key_span(body)
+    return body[start:end]
+
+
+def value_of(body: bytes) -> bytes:
+    """Returns the value of a row."""
+    return body[key_span(body)[1] :]
+
+
+def key_span(body: bytes) -> tuple[int, int]:
+    """Returns where the key of a row begins and ends in its body. Raises :class:`DamagedRows`."""
+    start, key_bytes = BODY_HEADER_BYTES, body[2] << 8 | body[3]
+    if body[FLAGS_AT] & LONG_KEY:
+        if key_bytes or len(body) < _LONG_KEY_AT:
+            raise DamagedRows(f"a long key of {key_bytes} bytes in a body of {len(body)}")
+        start, key_bytes = _LONG_KEY_AT, _LONG_LENGTH.unpack_from(body, BODY_HEADER_BYTES)[0]
+        if not SHORT_KEY_BYTES < key_bytes <= MAX_KEY_BYTES:
+            raise DamagedRows(f"a long key of {key_bytes} bytes")
+    return start, start + key_bytes
+
+
 def pack_body(key: bytes, value: bytes, create_revision: int, version: int, lease: int) -> bytes:
     """Returns the body of a put."""
-    return BODY_HEADER.pack(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
+    return _head(0, len(key), create_revision, version, lease) + key + value
 
 
 def pack_deletion(key: bytes) -> bytes:
     """Returns the body of a deletion."""
-    return BODY_HEADER.pack(FORMAT_VERSION, FLAG_DELETION, len(key), 0, 0, 0) + key
+    return deletion_head(len(key)) + key
+
+
+def deletion_head(key_bytes: int) -> bytes:
+    """Returns what stands before the key in the body of a deletion."""
+    return _head(FLAG_DELETION, key_bytes, 0, 0, 0)
+
+
+def _head(flags: int, key_bytes: int, create_revision: int, version: int, lease: int) -> bytes:
+    """Returns what stands before the key."""
+    if key_bytes <= SHORT_KEY_BYTES:
+        return BODY_HEADER.pack(FORMAT_VERSION, flags, key_bytes, create_revision, version, lease)
+    header = BODY_HEADER.pack(FORMAT_VERSION, flags | LONG_KEY, 0, create_revision, version, lease)
+    return header + _LONG_LENGTH.pack(key_bytes)
 
 
 def unpack(revision: int, sub: int, body: bytes) -> Row:
     """Returns the row at (revision, sub) from its body; raises :class:`DamagedRows`."""
     if len(body) < BODY_HEADER_BYTES:
         raise DamagedRows(f"row {revision}.{sub}: {len(body)} bytes are less than a header")
-    format_version, flags, key_bytes, create_revision, version, lease = BODY_HEADER.unpack_from(body)
+    format_version, flags, _, create_revision, version, lease = BODY_HEADER.unpack_from(body)
     if format_version != FORMAT_VERSION:
         raise DamagedRows(f"row {revision}.{sub}: format {format_version}, this version reads {FORMAT_VERSION}")
-    end_of_key = BODY_HEADER_BYTES + key_bytes
-    if not 0 < key_bytes <= MAX_KEY_BYTES or len(body) < end_of_key:
+    try:
+        start, end_of_key = key_span(body)
+    except DamagedRows as error:
+        raise DamagedRows(f"row {revision}.{sub}: {error}") from None
+    key_bytes = end_of_key - start
+    is_long = bool(flags & LONG_KEY)
+    if key_bytes <= 0 or len(body) < end_of_key or (key_bytes > SHORT_KEY_BYTES) != is_long:
         raise DamagedRows(f"row {revision}.{sub}: a key of {key_bytes} bytes in a body of {len(body)}")
-    key = body[BODY_HEADER_BYTES:end_of_key]
+    key = body[start:end_of_key]
     kind = flags & KIND_BITS
-    if kind not in LEVELS:
+    if flags & SPECIAL_BITS not in _LEVELS:
         raise DamagedRows(f"row {revision}.{sub}: flags {flags}")
-    if flags & ~KIND_BITS == FLAG_DELETION:
+    if flags & ~SPECIAL_BITS == FLAG_DELETION:
         if len(body) != end_of_key or create_revision or version or lease:
             raise DamagedRows(f"row {revision}.{sub}: a deletion that carries data")
         if kind == LEASE and key_bytes != LEASE_ID_BYTES:
@@ -123,7 +182,7 @@ def unpack(revision: int, sub: int, body: bytes) -> Row:
         return Row(revision, sub, key, deletion=True, kind=kind)
     if kind == LEASE and (key_bytes, len(body) - end_of_key, lease) != (LEASE_ID_BYTES, LEASE_VALUE.size, 0):
         raise DamagedRows(f"row {revision}.{sub}: {len(body)} bytes are no lease")
-    if flags & ~KIND_BITS or (kind == AUTH and lease) or version == 0 or not 0 < create_revision <= revision:
+    if flags & ~SPECIAL_BITS or (kind == AUTH and lease) or version == 0 or not 0 < create_revision <= revision:
         raise DamagedRows(
             f"row {revision}.{sub}: flags {flags}, version {version}, created at revision {create_revision}"
         )
@@ -194,7 +253,12 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
         revision, sub, body_bytes, form, flags, key_bytes, created, version, lease = _unpack_headers(payload, offset)
         body_at = offset + _FRAME_HEADER_BYTES
         after_key, after = key_at + key_bytes, body_at + body_bytes
-        if flags:
+        if flags & LONG_KEY:
+            is_sound = after <= end
+            if is_sound:
+                unpack(revision, sub, payload[body_at:after])
+                key_at, after_key = (body_at + place for place in key_span(payload[body_at:after]))
+        elif flags:
             if flags & FLAG_DELETION:
                 is_sound = after == after_key and not (created or version or lease)
             else:
@@ -202,9 +266,11 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
                 is_sound = is_sound and not lease and (flags != LEASE or after == after_key + LEASE_VALUE.size)
             kind = flags & ~FLAG_DELETION
             is_sound = is_sound and kind in LEVELS and (kind != LEASE or key_bytes == LEASE_ID_BYTES)
+            is_sound = is_sound and 0 < key_bytes <= SHORT_KEY_BYTES
         else:
             is_sound = version != 0 and 0 < created <= revision and after_key <= after
-        if not is_sound or after > end or form != FORMAT_VERSION or not 0 < key_bytes <= MAX_KEY_BYTES:
+            is_sound = is_sound and 0 < key_bytes <= SHORT_KEY_BYTES
+        if not is_sound or after > end or form != FORMAT_VERSION:
             raise _damage(payload, offset, len(result))
         if in_order and revision <= last_revision and (revision < last_revision or sub <= last_sub):
             raise DamagedRows(f"row {revision}.{sub} follows row {last_revision}.{last_sub}")
@@ -240,7 +306,7 @@ def last_revision_of(frames: Iterable[Frame], after_revision: int, history: Sequ
 
 def required_level(frames: Iterable[Frame]) -> int:
     """Returns the feature level of the first version that reads all of the rows."""
-    return max((LEVELS[frame[3][FLAGS_AT] & KIND_BITS] for frame in frames), default=1)
+    return max((_LEVELS[frame[3][FLAGS_AT] & SPECIAL_BITS] for frame in frames), default=1)
 
 
 def _damage(payload: bytes, offset: int, rows_before: int) -> DamagedRows:

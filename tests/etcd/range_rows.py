@@ -40,6 +40,10 @@ row("an end that is the key", key=b"t/c", range_end=b"t/c")
 row("an end that is the next key", key=b"t/b", range_end=b"t/b\0")
 row("key zero alone", key=b"\0")
 row("a long key", key=b"t" * 5000)
+row("a long key of the prefix", key=b"t/" + b"l" * 600)
+row("from a long key on", key=b"t/" + b"l" * 599, range_end=b"\0")
+row("up to a long key", key=b"t/", range_end=b"t/" + b"l" * 601)
+row("between long keys", key=b"t/" + b"l" * 598, range_end=b"t/" + b"l" * 601)
 row("ends of 255", key=b"t/\xff", range_end=b"t/\xff\xff\xff")
 
 for limit in (0, 1, 2, 6, 7, 8, 100, MAX, -1, -MAX - 1):

@@ -27,8 +27,8 @@ from rstore_api.proto.rpc_pb2 import (
 )
 
 # Six keys: of more, etcd's sort puts equal ones in an order that nothing specifies.
-KEYS = (b"a", b"b", b"ba", b"\xff\xff", b"\0", b"k" * 511)
-POINTS = (*KEYS, b"b\0", b"bb", b"z", b"k" * 512)
+KEYS = (b"a", b"b", b"\0", b"k" * 511, b"k" * 512, b"\xff" * 1000)
+POINTS = (*KEYS, b"b\0", b"bb", b"z", b"\xff\xff", b"k" * 513, b"k" * 470 + b"l", b"k" * 2000)
 VALUES = (b"", b"1", b"2", b"three")
 _TARGETS = ("version", "create_revision", "mod_revision", "value", "lease")
 _BOUNDS = ("min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision")

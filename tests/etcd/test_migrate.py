@@ -41,12 +41,18 @@ def client_of(server: Server) -> Client:
     return Client([address], tls=server.files.read(), server_name="localhost")
 
 
+def key_of(number: int) -> bytes:
+    """Returns one of the keys; one in ten is longer than a key of the database may be."""
+    key = b"key/%03d" % number
+    return key + b"." * (500 + number) if number % 10 == 5 else key
+
+
 async def write(client: Client, seed: int, revisions: int) -> None:
     """Puts, deletions and transactions, some with leases that are granted on the way."""
     draw = random.Random(seed)
     leases: list[int] = []
     for number in range(revisions):
-        key = b"key/%03d" % draw.randrange(300)
+        key = key_of(draw.randrange(300))
         kind = draw.random()
         if kind < 0.05:
             granted = await client.call(
@@ -60,7 +66,7 @@ async def write(client: Client, seed: int, revisions: int) -> None:
             await client.delete(key, prefix=draw.random() < 0.3)
         elif kind < 0.4:
             puts = [
-                rpc.RequestOp(request_put=rpc.PutRequest(key=b"key/%03d" % one, value=draw.randbytes(30)))
+                rpc.RequestOp(request_put=rpc.PutRequest(key=key_of(one), value=draw.randbytes(30)))
                 for one in draw.sample(range(300), draw.choice([2, 100, 128]))
             ]
             await client.txn(rpc.TxnRequest(success=puts))

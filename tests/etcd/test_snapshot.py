@@ -68,16 +68,22 @@ def everything(server: Server, revision: int) -> list[bytes]:
     return [kv.SerializeToString() for kv in answer.message.kvs]
 
 
+def key_of(number: int) -> bytes:
+    """Returns one of the keys; a few are longer than a key of the database may be."""
+    key = b"key/%d" % number
+    return key.ljust(510 + number**5, b"1") if number < 6 else key
+
+
 def write_at_random(server: Server, seed: int, revisions: int) -> None:
     """Puts, deletes and transactions over few keys."""
     draw = random.Random(seed)
     for _ in range(revisions):
-        key = b"key/%d" % draw.randrange(40)
+        key = key_of(draw.randrange(40))
         kind = draw.random()
         if kind < 0.2:
-            server.delete(key, b"key/%d" % draw.randrange(40))
+            server.delete(key, key_of(draw.randrange(40)))
         elif kind < 0.4:
-            server.put_all(*{b"key/%d" % draw.randrange(40) for _ in range(5)}, value=draw.randbytes(20))
+            server.put_all(*{key_of(draw.randrange(40)) for _ in range(5)}, value=draw.randbytes(20))
         else:
             server.put(key, draw.randbytes(draw.choice([0, 10, 5000, 100_000])))
 

@@ -73,6 +73,39 @@ row("put returns nothing after a deletion", lambda k, _: [put(k), delete(k), put
 row("put of nothing", lambda k, _: [put(k, b""), get(k), put(k, b"", prev_kv=True)])
 row("put without a key", lambda k, _: [put(b"", b"v")])
 row("put of bytes that are no text", lambda k, _: [put(k + bytes(range(256)), bytes(range(256))), get(k, k + b"\xff")])
+for length in (511, 512, 513, 940, 941, 5000, 100_000):
+    row(
+        f"put of a key of {length} bytes",
+        lambda k, _, n=length: [
+            put(k.ljust(n, b"k"), b"1"),
+            put(k.ljust(n - 1, b"k"), b"shorter", prev_kv=True),
+            put(k.ljust(n + 1, b"k"), b"longer"),
+            put(k.ljust(n, b"k"), b"2", prev_kv=True),
+            put(k.ljust(n, b"k"), b"", ignore_value=True),
+            get(k.ljust(n, b"k")),
+            get(k, k + b"\xff"),
+            get(k.ljust(n, b"k"), k.ljust(n, b"k") + b"\0"),
+            get(k.ljust(n, b"k"), k + b"\xff", limit=1),
+            get(k.ljust(n + 1, b"\0"), k.ljust(n, b"l"), count_only=True),
+            delete(k.ljust(n, b"k"), prev_kv=True),
+            get(k, k + b"\xff", sort_order=2),
+            delete(k.ljust(n, b"k"), k + b"\xff", prev_kv=True),
+            get(k, k + b"\xff"),
+        ],
+    )
+    row(
+        f"txn with a key of {length} bytes",
+        lambda k, _, n=length: [
+            txn(put(k.ljust(n, b"k"), b"1"), get(k, k + b"\xff"), put(k, b"short")),
+            txn(
+                txn(put(k.ljust(n, b"k"), b"2")),
+                when=[compare(k.ljust(n, b"k"), 0, version=1), compare(k, 0, k + b"\xff", version=1)],
+                orelse=[delete(k.ljust(n, b"k"))],
+            ),
+            txn(put(k.ljust(n, b"k")), put(k.ljust(n, b"k"))),
+            txn(delete(k, k + b"\xff"), get(k, k + b"\xff")),
+        ],
+    )
 row("put ignoring value", lambda k, _: [put(k, b"1"), put(k, b"", ignore_value=True, prev_kv=True), get(k)])
 row("put ignoring value of no key", lambda k, _: [put(k, b"", ignore_value=True)])
 row("put ignoring value of a deleted key", lambda k, _: [put(k), delete(k), put(k, b"", ignore_value=True)])

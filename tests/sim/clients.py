@@ -16,6 +16,7 @@ from sim.trace import Trace
 
 PATIENCE_SECONDS = 2.0
 SHORT_PATIENCE_SECONDS = 0.25
+_LONG = b"." * 600
 
 
 class Clients:
@@ -25,7 +26,7 @@ class Clients:
         self._hosts = hosts
         self._rng = rng
         self._trace = trace
-        self._keys = [b"k%d" % number for number in range(keys)]
+        self._keys = [_key(number) for number in range(keys)]
         self._pause_seconds = pause_seconds
         self._hints: dict[int, Host | None] = {}
         self._values = 0
@@ -201,6 +202,11 @@ class Clients:
             operation.seen = tuple((key, kvs[0].value if kvs else None) for key, kvs in zip(keys, found, strict=True))
 
         return operation, work
+
+
+def _key(number: int) -> bytes:
+    """Returns a key; some are longer than a key of LMDB may be, and have a beginning in common."""
+    return b"k1" + _LONG + b"%d" % number if number in (1, 3) else b"k%d" % number
 
 
 async def _submit(host: Host, request: rstore_pb2.WriteRequest, response: type[WriteResponseT]) -> WriteResponseT:

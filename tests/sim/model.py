@@ -24,8 +24,6 @@ from rstore_api.proto.rpc_pb2 import (
     TxnResponse,
 )
 
-LONGEST_KEY = 511
-
 
 class Refused(Exception):  # noqa: N818
     """The request changes nothing; ``code`` says why."""
@@ -316,8 +314,6 @@ def _check_put(put: PutRequest) -> None:
         raise Refused("value-provided")
     if put.ignore_lease and put.lease:
         raise Refused("lease-provided")
-    if len(put.key) > LONGEST_KEY:
-        raise Refused("key-too-long")
 
 
 def _check_range(request: RangeRequest) -> None:

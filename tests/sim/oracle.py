@@ -158,9 +158,9 @@ class Oracle:
             self.compact_revision = revision
         if kind == "deletion":
             return [self._expected_one(entry.deletion.request)]
-        if kind != "write":
+        if kind not in ("write", "long_key_write"):
             return None
-        return [self._expected_one(request) for request in entry.write.requests]
+        return [self._expected_one(request) for request in getattr(entry, kind).requests]
 
     def _expected_one(self, request: rstore_pb2.WriteRequest) -> object:
         before = self.model.revision

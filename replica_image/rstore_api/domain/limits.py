@@ -61,8 +61,12 @@ CLIENT_REQUESTS = Bounds(default=16_384, low=1, high=16_384)
 MAX_REQUESTS = CLIENT_REQUESTS.high
 
 # ---- requests and data
-MAX_KEY_BYTES = 511
+SHORT_KEY_BYTES = 511
+"""Of a key that every version takes. Longer ones are taken once every replica of every region has reported that it
+knows them."""
 MAX_REQUEST_BYTES = Bounds(default=1536 * 1024, low=1024, high=8 * MEBIBYTE)
+MAX_KEY_BYTES = MAX_REQUEST_BYTES.high
+"""As in etcd, only the size of a request limits a key."""
 MAX_TXN_OPS = Bounds(default=128, low=1, high=10_000)
 MIN_LEASE_SECONDS, MAX_LEASE_SECONDS = 2, 9_000_000_000
 """As in etcd: a shorter time to live becomes the shortest, a longer one is refused."""

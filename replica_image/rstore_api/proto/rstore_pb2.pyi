@@ -827,7 +827,7 @@ class BaseRequest(_message.Message):
     def __init__(self, store_id: _Optional[str] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "auth_write", "rewind", "rewind_step", "drop_tail", "snapshot", "import_step", "tenure_bound", "deletion", "deleted_rows")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "auth_write", "long_key_write", "rewind", "rewind_step", "drop_tail", "snapshot", "import_step", "long_key_import", "tenure_bound", "deletion", "deleted_rows")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -838,11 +838,13 @@ class LogEntry(_message.Message):
     NOOP_FIELD_NUMBER: _ClassVar[int]
     LEASE_WRITE_FIELD_NUMBER: _ClassVar[int]
     AUTH_WRITE_FIELD_NUMBER: _ClassVar[int]
+    LONG_KEY_WRITE_FIELD_NUMBER: _ClassVar[int]
     REWIND_FIELD_NUMBER: _ClassVar[int]
     REWIND_STEP_FIELD_NUMBER: _ClassVar[int]
     DROP_TAIL_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     IMPORT_STEP_FIELD_NUMBER: _ClassVar[int]
+    LONG_KEY_IMPORT_FIELD_NUMBER: _ClassVar[int]
     TENURE_BOUND_FIELD_NUMBER: _ClassVar[int]
     DELETION_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -856,15 +858,17 @@ class LogEntry(_message.Message):
     noop: Noop
     lease_write: WriteBatch
     auth_write: WriteBatch
+    long_key_write: WriteBatch
     rewind: Rewind
     rewind_step: RewindStep
     drop_tail: DropTail
     snapshot: SnapshotStep
     import_step: ImportStep
+    long_key_import: ImportStep
     tenure_bound: TenureBound
     deletion: Deletion
     deleted_rows: ReplicatedRows
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., lease_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., auth_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., import_step: _Optional[_Union[ImportStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., lease_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., auth_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., long_key_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., import_step: _Optional[_Union[ImportStep, _Mapping]] = ..., long_key_import: _Optional[_Union[ImportStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
 
 class Deletion(_message.Message):
     __slots__ = ("epoch", "request")

@@ -86,8 +86,8 @@ class KeyTable:
         for revision, sub, _, body, key, created, version in frames:
             kind = rows.kind_of(body)
             if version:
-                value = body[rows.BODY_HEADER_BYTES + len(key) :]
-                newest[kind, key] = (kind, key, revision, sub, created, version, rows.attached_lease(body), value)
+                lease, value = rows.attached_lease(body), rows.value_of(body)
+                newest[kind, key] = (kind, key, revision, sub, created, version, lease, value)
             else:
                 newest[kind, key] = None
         with self._usable():

@@ -16,6 +16,7 @@ from typing import TypeVar
 from rstore_api.errors import (
     DeadlineExceeded,
     FeatureNotActive,
+    KeyTooLong,
     NoPrimary,
     NoSpace,
     NotLeader,
@@ -28,9 +29,10 @@ from rstore_api.errors import (
 from rstore_api.logs import get_logger
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
-from rstore_replica.api.encoding import encode_deletion, encode_entry, entry_kind
+from rstore_replica.api.encoding import LONG_KEY_WRITE, encode_deletion, encode_entry, entry_kind
 from rstore_replica.api.ports import Group, WriteGate
-from rstore_replica.mvcc.requests.validate import adds_data, goes_in_steps, is_wide
+from rstore_replica.api.validate import LONG_KEYS_NOT_ACTIVE
+from rstore_replica.mvcc.requests.validate import adds_data, goes_in_steps, is_wide, puts_long_key
 
 _log = get_logger(__name__)
 
@@ -150,6 +152,7 @@ class Batcher:
         deadline: float,
         data: bytes | None = None,
         wide: bool | None = None,
+        plain: bool = False,
         only_in: tuple[int, int] | None = None,
     ) -> WriteResponseT:
         """Returns the request's own ``response`` once it is committed and applied here; ``header.revision`` is filled.
@@ -158,7 +161,8 @@ class Batcher:
         own, or ShuttingDown, TooManyRequests, DeadlineExceeded, NoPrimary, NotLeader, NoLeader (nothing proposed), or
         OutcomeUnknown. Cancelling the caller drops the request if it is still waiting, and nothing else.
 
-        ``data`` is the request encoded, and ``wide`` what ``is_wide`` says of it, where the caller has them already.
+        ``data`` is the request encoded, and ``wide`` what ``is_wide`` says of it, where the caller has them already;
+        ``plain`` that it does nothing but put short keys.
         ``only_in`` is the epoch and the term in which alone it may be put into the log; else it is answered NotLeader.
         """
         if self._closed:
@@ -173,7 +177,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         operations = _operations_in(request)
         wide = is_wide(request) if wide is None else wide
-        in_steps, kind = goes_in_steps(request), entry_kind(request)
+        in_steps = goes_in_steps(request)
+        kind = LONG_KEY_WRITE if not plain and puts_long_key(request) else entry_kind(request)
         later: asyncio.Future[WriteResponse] = loop.create_future()
         waiting = _Waiting(request, data, size_bytes, operations, wide, in_steps, kind, only_in, deadline, later)
         self._waiting.append(waiting)
@@ -323,7 +328,12 @@ class Batcher:
                 return answer
         requests = [waiting.data for waiting in batch]
         entry = encode_entry(epoch, limits, requests, batch[0].kind)
-        return await self._group.propose(entry, timeout_seconds=seconds)
+        try:
+            return await self._group.propose(entry, timeout_seconds=seconds)
+        except FeatureNotActive:
+            if batch[0].kind != LONG_KEY_WRITE:
+                raise
+            raise KeyTooLong(LONG_KEYS_NOT_ACTIVE) from None
 
     def _acknowledge(self, batch: list[_Waiting], epoch: int, results: object) -> None:
         """Answers a batch that was committed, once that may be acknowledged."""

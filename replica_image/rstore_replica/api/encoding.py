@@ -19,6 +19,8 @@ _ENTRIES = {
     **dict.fromkeys(LEASE_KINDS, tag(LogEntry.LEASE_WRITE_FIELD_NUMBER)),
     **dict.fromkeys(AUTH_KINDS, tag(LogEntry.AUTH_WRITE_FIELD_NUMBER)),
 }
+LONG_KEY_WRITE = tag(LogEntry.LONG_KEY_WRITE_FIELD_NUMBER)
+"""Of entries whose requests may put long keys."""
 _ENTRY_DELETION = tag(LogEntry.DELETION_FIELD_NUMBER)
 _DELETION_REQUEST = tag(Deletion.REQUEST_FIELD_NUMBER)
 _BATCH_REQUESTS = tag(WriteBatch.REQUESTS_FIELD_NUMBER)
@@ -63,7 +65,9 @@ def decoder(kind: bytes) -> Callable[[bytes], EncodedWrite]:
 
 
 def entry_kind(request: WriteRequest) -> bytes:
-    """Returns which entries may hold the request: requests for which this is the same may share one."""
+    """Returns which entries may hold the request, which puts no long key: requests for which this is the same may share
+    one.
+    """
     return _ENTRIES.get(request.WhichOneof("request") or "", _ENTRY_WRITE)
 
 

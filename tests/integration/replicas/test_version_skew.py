@@ -17,7 +17,7 @@ import pytest
 from integration.replicas.server_certificates import Authority
 from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, bootstrap, eventually, topology
 from rstore_api import methods
-from rstore_api.errors import StoreError
+from rstore_api.errors import KeyTooLong, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest
 from rstore_api.proto.rstore_pb2 import StatusRequest
 
@@ -160,6 +160,15 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_writes_go_on(
         async with primary.client() as client:
             put = await eventually(lambda: client.put("w-moved", "by this version", timeout_seconds=5))
         assert (await present(primary, put.header.revision))["w-moved"] == "by this version"
+        long = "w" * 600
+        async with secondary.client() as client:
+            with pytest.raises(KeyTooLong, match="until every replica of every region"):
+                await client.put(long, "refused")
+            for replica in await in_order(primary):
+                await exchange(primary, replica, None)
+            put = await eventually(lambda: client.put(long, "taken", timeout_seconds=5))
+        for region in regions:
+            assert (await present(region, put.header.revision))[long] == "taken"
     finally:
         for region in regions:
             region.stop()

@@ -98,7 +98,7 @@ class Ledger:
         self.applied += 1
         self._check_log(host, index, term, entry, answer)
         kind = rstore_pb2.LogEntry.FromString(entry).WhichOneof("command") or "empty"
-        if kind in ("write", "lease_write", "rows", "empty"):
+        if kind in ("write", "lease_write", "long_key_write", "rows", "empty"):
             self.world.trace.add(f"{host.name} applies {index} {kind}: revision {machine.revision}")
         else:
             now = machine.state
@@ -185,7 +185,7 @@ class Ledger:
     ) -> None:
         known = self.revisions.get(revision)
         if known is None:
-            if kind not in ("write", "lease_write", "deletion"):
+            if kind not in ("write", "lease_write", "long_key_write", "deletion"):
                 self.violated(f"I3: {host.name} holds revision {revision}, which no primary has made")
             self.revisions[revision] = Written(epoch, host.region, content, leases)
             self.held_by[revision] = set()

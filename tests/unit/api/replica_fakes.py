@@ -108,7 +108,8 @@ class FakeGroup:
             await gate
         if self.refusal is not None:
             raise self.refusal
-        requests = [decoded.deletion.request] if decoded.HasField("deletion") else decoded.write.requests
+        batch = decoded.long_key_write if decoded.HasField("long_key_write") else decoded.write
+        requests = [decoded.deletion.request] if decoded.HasField("deletion") else batch.requests
         return [self.answer(request) for request in requests]
 
     async def barrier(self, *, timeout_seconds: float) -> None:

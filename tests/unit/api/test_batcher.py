@@ -13,6 +13,7 @@ from rstore_api.errors import (
     FeatureNotActive,
     InvalidRequest,
     KeyNotFound,
+    KeyTooLong,
     NoPrimary,
     NotLeader,
     NotReady,
@@ -487,3 +488,44 @@ async def test_that_it_was_done_before_is_not_shown_without_the_tenure(
     with pytest.raises(error):
         await _put(batcher, "k")
     await batcher.close()
+
+
+def _long(*sizes: int) -> rstore_pb2.WriteRequest:
+    puts = [rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=b"k" * size)) for size in sizes]
+    inner = rpc_pb2.RequestOp(request_txn=rpc_pb2.TxnRequest(failure=puts))
+    return rstore_pb2.WriteRequest(txn=rpc_pb2.TxnRequest(success=[inner]))
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (rstore_pb2.WriteRequest(put=rpc_pb2.PutRequest(key=b"k" * 511)), "write"),
+        (rstore_pb2.WriteRequest(put=rpc_pb2.PutRequest(key=b"k" * 512)), "long_key_write"),
+        (_long(1, 511), "write"),
+        (_long(1, 512), "long_key_write"),
+        (rstore_pb2.WriteRequest(delete_range=rpc_pb2.DeleteRangeRequest(key=b"k" * 512)), "write"),
+    ],
+)
+async def test_puts_of_long_keys_are_in_entries_of_their_own(request_: rstore_pb2.WriteRequest, kind: str) -> None:
+    response: Any = getattr(rpc_pb2, _RESPONSES[request_.WhichOneof("request")])  # type: ignore[index]
+    group = FakeGroup(answer=lambda _request: response())
+    deadline = asyncio.get_running_loop().time() + 60
+    await _batcher(group).submit(request_, response, deadline=deadline)
+    assert [proposal.WhichOneof("command") for proposal in group.proposals] == [kind]
+
+
+async def test_a_long_key_is_refused_as_too_long_until_every_replica_takes_it() -> None:
+    class EarlierGroup(FakeGroup):
+        async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+            if rstore_pb2.LogEntry.FromString(entry).HasField("long_key_write"):
+                raise FeatureNotActive
+            return await super().propose(entry, timeout_seconds=timeout_seconds)
+
+    batcher = _batcher(EarlierGroup())
+    short, long = await asyncio.gather(_put(batcher, "a"), _put(batcher, "k" * 512), return_exceptions=True)
+    assert isinstance(short, rpc_pb2.PutResponse)
+    assert isinstance(long, KeyTooLong)
+    assert "the limit is 511 bytes until every replica of every region" in str(long)
+
+
+_RESPONSES = {"put": "PutResponse", "txn": "TxnResponse", "delete_range": "DeleteRangeResponse"}

@@ -18,7 +18,7 @@ def row_lists(draw: st.DrawFn) -> list[Row]:
     places = draw(st.lists(st.tuples(NUMBERS, st.integers(0, 1 << 31)), unique=True, max_size=6))
     result = []
     for revision, sub in sorted(places):
-        key = draw(st.binary(min_size=1, max_size=40))
+        key = draw(st.binary(min_size=1, max_size=40) | st.sampled_from([b"k" * 512, b"k" * 70_000]))
         if draw(st.booleans()):
             result.append(Row(revision, sub, key, deletion=True))
         else:
@@ -60,14 +60,17 @@ def frames(draw: st.DrawFn) -> bytes:
     value = draw(st.sampled_from([b"", b"v"]))
     odd = draw(st.integers(0, 5))
     revision, sub = draw(st.integers(0, 4)), draw(st.integers(0, 2))
+    size = max(0, len(key) + (draw(st.integers(-1, 2)) if odd == 2 else 0))
+    is_long = draw(st.integers(0, 3)) == 3 if odd == 5 else len(key) > 511
     header = rows.BODY_HEADER.pack(
         draw(st.integers(0, 2)) if odd == 1 else 1,
-        draw(st.integers(0, 3)),
-        max(0, len(key) + (draw(st.integers(-1, 2)) if odd == 2 else 0)),
+        draw(st.integers(0, 3)) | (8 if is_long else 0) | (draw(st.sampled_from([0, 4, 16])) if odd == 5 else 0),
+        draw(st.integers(0, 1)) if is_long and odd == 5 else 0 if is_long else size,
         draw(st.integers(0, 5)),
         draw(st.integers(0, 1)),
         draw(st.integers(-1, 0)),
     )
+    header += size.to_bytes(4, "big") if is_long else b""
     body = (header + key + value)[: draw(st.integers(0, 40)) if odd == 3 else None]
     size = max(0, len(body) + (draw(st.integers(-2, 40)) if odd == 4 else 0))
     return rows.FRAME_HEADER.pack(revision, sub, size) + body
@@ -132,7 +135,13 @@ def test_nothing_is_a_batch_without_rows() -> None:
         (b"\x02" + rows.pack_body(b"k", b"v", 1, 1, 0)[1:], "format 2"),
         (rows.pack_body(b"k", b"v", 1, 1, 0)[:-2], "a key of 1 bytes in a body of 28"),
         (rows.pack_body(b"", b"v", 1, 1, 0), "a key of 0 bytes"),
-        (rows.pack_body(b"k" * 512, b"v", 1, 1, 0), "a key of 512 bytes"),
+        (rows.BODY_HEADER.pack(1, 0, 512, 1, 1, 0) + b"k" * 512, "a key of 512 bytes"),
+        (rows.BODY_HEADER.pack(1, 8, 0, 1, 1, 0) + bytes((0, 0, 1, 255)) + b"k" * 511, "a long key of 511 bytes"),
+        (rows.BODY_HEADER.pack(1, 8, 1, 1, 1, 0) + bytes((0, 0, 2, 0)) + b"k" * 512, "a long key of 1 bytes"),
+        (rows.BODY_HEADER.pack(1, 8, 0, 1, 1, 0) + bytes(3), "a long key of 0 bytes in a body of 31"),
+        (rows.BODY_HEADER.pack(1, 8, 0, 1, 1, 0) + bytes((255, 0, 0, 0)), "a long key of 4278190080 bytes"),
+        (rows.pack_body(b"k" * 512, b"", 1, 1, 0)[:-1], "a key of 512 bytes in a body of 543"),
+        (rows.of_kind(rows.pack_body(b"k" * 512, b"v", 1, 1, 0), rows.AUTH), "flags 12"),
         (rows.pack_deletion(b"k") + b"x", "a deletion that carries data"),
         (rows.pack_body(b"k", b"v", 9, 1, 0), "created at revision 9"),
         (rows.pack_body(b"k", b"v", 1, 0, 0), "version 0"),

@@ -5,21 +5,25 @@ compaction, a stream, a snapshot, a restart, and a failover that takes some of i
 from __future__ import annotations
 
 import tempfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api import rows
 from rstore_api.domain.epochs import settled
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, WriteBatch, WriteRequest
+from rstore_replica.mvcc.requests.validate import puts_long_key
 from unit.mvcc.replicas import Replica, operations
 from unit.mvcc.tails.regions import follow, leave, promote
 from unit.mvcc.transfer.transfers import install
 
 LEASES = st.sampled_from([1, 2, 3, -4])
-KEYS = st.sampled_from([b"a", b"b", b"c", b"\xff\xff"])
+KEYS = st.sampled_from([b"a", b"b", b"\xff\xff", b"k" * 600, b"k" * 601])
 WRITES = st.one_of(
     st.tuples(st.just("grant"), LEASES),
     st.tuples(st.just("grant"), LEASES),
@@ -138,12 +142,11 @@ def request_of(kind: str, detail: Any) -> WriteRequest:
 
 
 def write(replica: Replica, writes: list[tuple[str, Any]]) -> list[str]:
-    batch = WriteBatch(
-        epoch=replica.machine.state.epoch,
-        requests=[request_of(*each) for each in writes],
-        limits=replica.machine.write_limits(),
-    )
-    answers = replica.apply(lease_write=batch)
+    answers: list[Any] = []
+    for has_long_key, some in groupby((request_of(*each) for each in writes), puts_long_key):
+        limits = replica.machine.write_limits()
+        batch = WriteBatch(epoch=replica.machine.state.epoch, requests=some, limits=limits)
+        answers += replica.apply(**{"long_key_write" if has_long_key else "lease_write": batch})
     return [answer.code if isinstance(answer, StoreError) else "" for answer in answers]
 
 
@@ -165,9 +168,16 @@ def held(replica: Replica) -> State:
     store = machine._store
     with store.read() as transaction:
         attached = sum(map(len, by_lease.values()))
-        assert transaction.stat(store.attached)["entries"] == attached
-        assert transaction.stat(store.lease_keys)["entries"] == attached
+        for databases in ((store.attached, store.long_attached), (store.lease_keys, store.long_lease_keys)):
+            assert sum(transaction.stat(database)["entries"] for database in databases) == attached
     return leases, keys
+
+
+def level_of(model: Model) -> int:
+    """What a region has to know that gets all there is."""
+    if any(len(key) > SHORT_KEY_BYTES for key in model.keys):
+        return rows.LONG_KEYS_LEVEL
+    return 2 if model.leases else 1
 
 
 class Regions:
@@ -221,7 +231,7 @@ class Regions:
         third = Replica(self.directory / f"third-{self.snapshots}", "ap")
         install(self.primary, third, max_rows=max_rows)
         assert held(third) == (self.model.leases, self.model.keys)
-        assert third.machine.state.feature_level == (2 if self.model.leases else 1)
+        assert third.machine.state.feature_level == level_of(self.model)
         third.machine.close()
 
     def reopen(self, _: None) -> None:

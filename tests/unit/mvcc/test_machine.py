@@ -11,7 +11,7 @@ import lmdb
 import pytest
 from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, KeyTooLong, NoSpace, StoreError, TooManyOps
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
-from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteLimits
+from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteBatch, WriteLimits, WriteRequest
 from rstore_api.rows import Row, pack_batch
 from rstore_replica.mvcc.commands import writes as writes_module
 from rstore_replica.mvcc.commands.registry import UnknownCommandError
@@ -206,11 +206,14 @@ def test_the_limits_in_the_entry_decide_and_not_the_replicas_own(tmp_path: Path)
         replica.machine.close()
 
 
-def test_keys_up_to_511_bytes_are_served_and_longer_ones_refused(replica: Replica) -> None:
+def test_an_entry_of_level_one_puts_no_key_of_more_than_511_bytes(replica: Replica) -> None:
     assert replica.put(b"k" * 511, b"v").header.revision == 2
-    answer = replica.put(b"k" * 512)
-    assert isinstance(answer, KeyTooLong)
-    assert "512 bytes, the limit is 511" in str(answer)
+    put = PutRequest(key=b"k" * 512)
+    requests = [WriteRequest(put=put), WriteRequest(txn=TxnRequest(success=operations([put])))]
+    for answer in replica.apply(write=WriteBatch(epoch=1, requests=requests, limits=replica.machine.write_limits())):
+        assert isinstance(answer, KeyTooLong)
+        assert "512 bytes, the limit is 511" in str(answer)
+    assert (replica.machine.revision, replica.machine.state.feature_level) == (2, 1)
     assert replica.get(b"k" * 511) == b"v"
     assert replica.get(b"k" * 600) is None
     assert replica.range(b"k" * 600, b"\0").count == 0

@@ -19,7 +19,6 @@ from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import (
     CompactionRequest,
     CompactionResponse,
-    PutRequest,
     RangeRequest,
     TxnRequest,
 )
@@ -44,13 +43,9 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
 
 
 def comparable(request: Message) -> bool:
-    """False for what we refuse and etcd does not (keys longer than 511 bytes) or dies of (3.5.1: unknown sort
-    targets).
-    """
+    """False for what etcd dies of (3.5.1: unknown sort targets)."""
     if isinstance(request, RangeRequest):
         return request.sort_target <= RangeRequest.VALUE
-    if isinstance(request, PutRequest):
-        return len(request.key) <= 511
     if isinstance(request, TxnRequest):
         return all(
             comparable(getattr(operation, operation.WhichOneof("request") or "request_put"))

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from rstore_api import methods
-from rstore_api.errors import DeadlineExceeded, NoSpace, OutcomeUnknown, StoreError
+from rstore_api.errors import DeadlineExceeded, FeatureNotActive, KeyTooLong, NoSpace, OutcomeUnknown, StoreError
 from rstore_api.proto.rstore_pb2 import ImportRequest, ImportResponse, LogEntry
 
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group
 from rstore_replica.api.routing.router import CallInfo, Router
+from rstore_replica.api.validate import LONG_KEYS_NOT_ACTIVE
 from rstore_replica.mvcc.data.auth import TOKEN_KEY_BYTES, with_token_key
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.mvcc.transfer.importing import step_of
+from rstore_replica.mvcc.transfer.importing import holds_long_key, step_of
 
 STEP_TIMEOUT_SECONDS = 10.0
 
@@ -64,10 +65,16 @@ class ImportService:
         step = step_of(request, state)
         if self._machine.write_limits(len(step.chunk.rows)).no_space:
             raise NoSpace
-        entry = LogEntry(import_step=step)
-        taken = await self._group.propose(
-            entry.SerializeToString(), timeout_seconds=min(remaining, STEP_TIMEOUT_SECONDS)
-        )
+        has_long_key = holds_long_key(request)
+        entry = LogEntry(long_key_import=step) if has_long_key else LogEntry(import_step=step)
+        try:
+            taken = await self._group.propose(
+                entry.SerializeToString(), timeout_seconds=min(remaining, STEP_TIMEOUT_SECONDS)
+            )
+        except FeatureNotActive:
+            if not has_long_key:
+                raise
+            raise KeyTooLong(LONG_KEYS_NOT_ACTIVE) from None
         if isinstance(taken, StoreError):
             raise taken
         if request.last and not self._tenure_held(state.epoch):

@@ -147,7 +147,7 @@ class KvService:
         A Txn that only reads goes through the log, too, and so is linearizable.
         """
 
-        async def local(*, wide: bool) -> WriteResponseT:
+        async def local(*, plain: bool, wide: bool) -> WriteResponseT:
             named = write if call.request_id is None else write.identified(call.request_id)
             response = await self._batcher.submit(
                 named.message,
@@ -155,6 +155,7 @@ class KvService:
                 deadline=call.deadline,
                 data=named.data,
                 wide=wide,
+                plain=plain,
                 only_in=self._standing(),
             )
             self._identity.fill(response.header, revision=response.header.revision)
@@ -164,7 +165,7 @@ class KvService:
         wide = not plain and is_wide(write.message)
         if call.grant is not FULL:
             await self._check_attaching(write.message, call)
-        return await self._router.serve(method, lambda: write.request, lambda: local(wide=wide), call=call)
+        return await self._router.serve(method, lambda: write.request, lambda: local(plain=plain, wide=wide), call=call)
 
     async def compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
         """Gives up history below a revision, in every region; readers see it at once, space is freed behind them."""

@@ -58,5 +58,12 @@ COMMANDS = (
         lambda step: f"a chunk of what is imported, of revision {step.chunk.revision}",
         level=FEATURE_LEVEL,
     ),
+    Command(
+        "long_key_import",
+        _BOTH,
+        _import,
+        lambda step: f"a chunk of what is imported, with long keys, of revision {step.chunk.revision}",
+        level=rows.LONG_KEYS_LEVEL,
+    ),
     Command("snapshot", _BOTH, _snapshot, lambda step: f"a chunk of a snapshot of revision {step.chunk.revision}"),
 )

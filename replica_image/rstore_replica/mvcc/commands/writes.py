@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import msgspec
+from rstore_api import rows
+from rstore_api.domain.limits import MAX_KEY_BYTES, SHORT_KEY_BYTES
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import Compaction, WriteBatch
 
@@ -19,7 +21,13 @@ from rstore_replica.mvcc.requests.validate import AUTH_KINDS, LEASE_KINDS
 from rstore_replica.mvcc.tails import rules
 
 
-def _write(place: Place, batch: WriteBatch, *, allowed: frozenset[str] = frozenset()) -> Outcome:
+def _write(
+    place: Place,
+    batch: WriteBatch,
+    *,
+    allowed: frozenset[str] = frozenset(),
+    max_key_bytes: int = SHORT_KEY_BYTES,
+) -> Outcome:
     position, region = place.position, place.region
     refusal = state.refusal_of_writes(region, batch.epoch)
     if refusal is not None:
@@ -27,7 +35,15 @@ def _write(place: Place, batch: WriteBatch, *, allowed: frozenset[str] = frozens
     limits = batch.limits if batch.HasField("limits") else place.default_limits
     writer = Writer(place.store, place.transaction, position.revision, region.region, place.walks)
     memory = RequestMemory(place.store, place.transaction, place.index)
-    answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory, allowed=allowed)
+    answers = execute_all(
+        writer,
+        batch.requests,
+        limits,
+        position.compact_revision,
+        memory,
+        allowed=allowed,
+        max_key_bytes=max_key_bytes,
+    )
     writer.flush()
     position = msgspec.structs.replace(position, revision=writer.revision)
     return Outcome(answers, position, region, leases=writer.lease_changes)
@@ -58,6 +74,13 @@ COMMANDS = (
         partial(_write, allowed=AUTH_KINDS),
         lambda batch: f"{len(batch.requests)} changes of users and roles in epoch {batch.epoch}",
         level=auth.FEATURE_LEVEL,
+    ),
+    Command(
+        "long_key_write",
+        Mutates.DATA,
+        partial(_write, max_key_bytes=MAX_KEY_BYTES),
+        lambda batch: f"{len(batch.requests)} requests with long keys in epoch {batch.epoch}",
+        level=rows.LONG_KEYS_LEVEL,
     ),
     Command("compaction", Mutates.DATA, _compact, lambda command: f"a compaction to revision {command.revision}"),
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 from google.protobuf.message import DecodeError
 from rstore_api import rows
-from rstore_api.domain.limits import MAX_AUTH_NAME_BYTES, MAX_KEY_BYTES
+from rstore_api.domain.limits import MAX_AUTH_NAME_BYTES, SHORT_KEY_BYTES
 from rstore_api.proto.rstore_pb2 import AuthRole, AuthSwitch, AuthUser
 
 from rstore_replica.mvcc.data import layout
@@ -120,7 +120,7 @@ class AuthRecords:
         return list(self._names(_ROLE))
 
     def _value(self, key: bytes) -> bytes | None:
-        if len(key) > MAX_KEY_BYTES:
+        if len(key) > SHORT_KEY_BYTES:
             return None
         entry = self._entry(key)
         if entry is None or layout.is_deletion(entry):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import msgspec
 from rstore_api import rows
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 from rstore_api.errors import Compacted, FutureRevision, StoreError
 
-from rstore_replica.mvcc.data import layout
-from rstore_replica.mvcc.data.store import Database, Position, Store, Transaction
+from rstore_replica.mvcc.data import layout, long_keys
+from rstore_replica.mvcc.data.store import Position, Store, Transaction
 
 DEFAULT_STEP_ROWS = 256
 
@@ -53,40 +54,36 @@ def sweep(store: Store, transaction: Transaction, position: Position, limit: int
             revision, sub = layout.ROW_KEY.unpack(row_key)
             if revision > limit:
                 break
-            if visited == max_rows:
+            if visited >= max_rows:
                 done = False
                 swept = (revision, sub)
                 break
-            visited += 1
             row = rows.unpack(revision, sub, body)
+            visited += 1 + len(row.key) // rows.KEY_BYTES_OF_A_ROW
             entry = layout.pack_entry(revision, sub, row.create_revision, row.version)
             passed[row.kind].append((row.key, entry, row.deletion and revision < position.compact_revision))
     for kind, entries in passed.items():
-        index = store.index_of(kind)
-        with transaction.cursor(index) as cursor:
+        database = store.index_of(kind)
+        with transaction.cursor(database) as short, transaction.cursor(store.long_index) as long:
             for key, entry, itself in entries:
-                _forget(store, transaction, index, cursor, key, entry, itself=itself)
+                if len(key) <= SHORT_KEY_BYTES:
+                    for old in _superseded(short, key, entry, itself=itself):
+                        transaction.delete(layout.row_key_of(old), db=store.rows)
+                        transaction.delete(key, old, db=database)
+                else:
+                    for old in _superseded(long, long_keys.name_of(key), entry, itself=itself):
+                        transaction.delete(layout.row_key_of(old), db=store.rows)
+                        long_keys.remove(transaction, store.long_index, key, old)
     if done:
         swept = _end(position, limit)
     return msgspec.structs.replace(position, swept_revision=swept[0], swept_sub=swept[1])
 
 
-def _forget(
-    store: Store,
-    transaction: Transaction,
-    index: Database,
-    cursor: Transaction,
-    key: bytes,
-    entry: bytes,
-    *,
-    itself: bool,
-) -> None:
-    """Removes the rows of ``key`` older than ``entry``, and with ``itself`` its own."""
-    if not cursor.set_key_dup(key, entry):
-        raise rows.DamagedRows(f"a row of {key!r} is not in the index")
-    forgotten = [entry] if itself else []
+def _superseded(cursor: Transaction, name: bytes, entry: bytes, *, itself: bool) -> list[bytes]:
+    """Returns the entries of a key that are older than ``entry``, and with ``itself`` that one, too."""
+    if not cursor.set_key_dup(name, entry):
+        raise rows.DamagedRows(f"a row of {name!r} is not in the index")
+    older = [entry] if itself else []
     while cursor.next_dup():
-        forgotten.append(cursor.value())
-    for old in forgotten:
-        transaction.delete(layout.row_key_of(old), db=store.rows)
-        transaction.delete(key, old, db=index)
+        older.append(cursor.value())
+    return older

@@ -18,6 +18,9 @@ TABLES = (
     (layout.ATTACHED, False),
     (layout.LEASE_KEYS, True),
     (layout.AUTH, True),
+    (layout.LONG_INDEX, True),
+    (layout.LONG_ATTACHED, False),
+    (layout.LONG_LEASE_KEYS, True),
 )
 """What a generation consists of; the order is that of ``Store.tables``."""
 

@@ -18,6 +18,8 @@ The databases in one environment:
     id of a lease → entries as in ``index``.
 ``attached`` and ``lease_keys``
     key → the lease to which it is attached at present, and lease → its keys. Made of the rows (``leases.py``).
+``long_index``, ``long_attached`` and ``long_lease_keys``
+    the same of keys that are longer than a key of LMDB may be, under their names (``long_keys.py``).
 ``auth``
     name of a user or role (``auth.py``) → entries as in ``index``.
 
@@ -37,6 +39,9 @@ INDEX = b"index"
 LEASES = b"leases"
 ATTACHED = b"attached"
 LEASE_KEYS = b"lease_keys"
+LONG_INDEX = b"long_index"
+LONG_ATTACHED = b"long_attached"
+LONG_LEASE_KEYS = b"long_lease_keys"
 AUTH = b"auth"
 META = b"meta"
 REQUESTS = b"requests"

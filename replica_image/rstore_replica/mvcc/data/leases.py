@@ -12,14 +12,16 @@ from functools import partial
 
 import msgspec
 from rstore_api import rows
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 
-from rstore_replica.mvcc.data import layout
-from rstore_replica.mvcc.data.store import Store, Transaction
+from rstore_replica.mvcc.data import layout, long_keys
+from rstore_replica.mvcc.data.store import Database, Store, Transaction
 
 FEATURE_LEVEL = rows.LEVELS[rows.LEASE]
 """Of the first version that knows rows of leases."""
 PAGE_LEASES = 1000
 _ID = struct.Struct(">q")
+_LENGTH = struct.Struct(">I")
 assert _ID.size == rows.LEASE_ID_BYTES
 
 
@@ -69,22 +71,33 @@ class Attachments:
         self._store = store
         self._transaction = transaction
         self._lease_of = partial(transaction.get, db=store.attached)
-        self.any = transaction.stat(store.attached)["entries"] > 0
+        self.any = any(transaction.stat(database)["entries"] for database in (store.attached, store.long_attached))
         """Whether some key may be attached: most stores have no leases, and every write asks."""
 
     def move(self, key: bytes, lease: int) -> None:
         """The key is attached to this lease now and to no other; 0: to none."""
+        if len(key) > SHORT_KEY_BYTES:
+            name = long_keys.name_of(key)
+            before = self._transaction.get(name, db=self._store.long_attached)
+            self._move(self._store.long_attached, self._store.long_lease_keys, name, _item_of(key, name), before, lease)
+            return
         before = self._lease_of(key) if self.any else None
+        self._move(self._store.attached, self._store.lease_keys, key, key, before, lease)
+
+    def _move(
+        self, attached: Database, lease_keys: Database, name: bytes, item: bytes, before: bytes | None, lease: int
+    ) -> None:
+        """``name`` is the key's in ``attached``, and ``item`` in ``lease_keys``."""
         after = pack_id(lease) if lease else None
         if before == after:
             return
         if before is not None:
-            self._transaction.delete(before, key, db=self._store.lease_keys)
-            self._transaction.delete(key, db=self._store.attached)
+            self._transaction.delete(before, item, db=lease_keys)
+            self._transaction.delete(name, db=attached)
         if after is not None:
             self.any = True
-            self._transaction.put(key, after, db=self._store.attached)
-            self._transaction.put(after, key, db=self._store.lease_keys)
+            self._transaction.put(name, after, db=attached)
+            self._transaction.put(after, item, db=lease_keys)
 
     def follow(self, entry: bytes | None, key: bytes) -> None:
         """The key's newest entry is this one."""
@@ -99,16 +112,43 @@ class Attachments:
 
 def keys_of(store: Store, transaction: Transaction, lease: int) -> list[bytes]:
     """Returns the keys that are attached to a lease at present, in order."""
-    with transaction.cursor(store.lease_keys) as cursor:
-        if not cursor.set_key(pack_id(lease)):
-            return []
-        return [bytes(key) for key in cursor.iternext_dup()]
+    keys = _items(store.lease_keys, transaction, lease)
+    items = _items(store.long_lease_keys, transaction, lease)
+    if items:
+        keys = sorted([*keys, *(_long_key(store, transaction, item[_LENGTH.size :]) for item in items)])
+    return keys
 
 
 def count_keys(store: Store, transaction: Transaction, lease: int) -> int:
     """Returns how many keys are attached to a lease at present."""
-    with transaction.cursor(store.lease_keys) as cursor:
-        return int(cursor.count()) if cursor.set_key(pack_id(lease)) else 0
+    count = 0
+    for database in (store.lease_keys, store.long_lease_keys):
+        with transaction.cursor(database) as cursor:
+            count += int(cursor.count()) if cursor.set_key(pack_id(lease)) else 0
+    return count
+
+
+def long_key_bytes(store: Store, transaction: Transaction, lease: int) -> int:
+    """Returns how many bytes the long keys have together that are attached to a lease at present."""
+    return sum(_LENGTH.unpack_from(item)[0] for item in _items(store.long_lease_keys, transaction, lease))
+
+
+def _item_of(key: bytes, name: bytes) -> bytes:
+    """Returns what stands for a long key among those of its lease."""
+    return _LENGTH.pack(len(key)) + name
+
+
+def _items(database: Database, transaction: Transaction, lease: int) -> list[bytes]:
+    with transaction.cursor(database) as cursor:
+        return [bytes(item) for item in cursor.iternext_dup()] if cursor.set_key(pack_id(lease)) else []
+
+
+def _long_key(store: Store, transaction: Transaction, name: bytes) -> bytes:
+    entry = transaction.get(name, db=store.long_index)
+    body = None if entry is None else transaction.get(layout.row_key_of(entry), db=store.rows)
+    if body is None:
+        raise rows.DamagedRows("a long key is attached to a lease and not in the rows")
+    return rows.key_of(body)
 
 
 def find(store: Store, transaction: Transaction, lease: int) -> Lease | None:

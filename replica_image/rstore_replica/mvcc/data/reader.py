@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from rstore_api import rows
 from rstore_api.domain.epochs import History
-from rstore_api.domain.limits import MAX_KEY_BYTES
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 from rstore_api.proto.kv_pb2 import KeyValue
 
-from rstore_replica.mvcc.data import layout
+from rstore_replica.mvcc.data import index, layout, long_keys
 from rstore_replica.mvcc.data.layout import ENTRY_VERSION, NO_VERSION
 from rstore_replica.mvcc.data.store import Store, Transaction
 from rstore_replica.mvcc.data.walks import Found, OnPass
 
 COUNT_KEYS = 256
+LONG_KEYS_AT_A_TIME = 8
+"""Read in one step, in which no other thread runs."""
 
 
 class Reader:
@@ -26,6 +29,8 @@ class Reader:
         self.store = store
         self.transaction = transaction
         self._region = region
+        self._has_long_keys: bool | None = None
+        """None: not known yet."""
         self.bound: int | None = None
         """Where rows above the newest revision are hidden, that revision: what "the newest" means then."""
 
@@ -35,8 +40,8 @@ class Reader:
 
     def newest(self, key: bytes) -> bytes | None:
         """Returns the newest index entry of a key, also when it is a deletion."""
-        if len(key) > MAX_KEY_BYTES:
-            return None
+        if len(key) > SHORT_KEY_BYTES:
+            return index.newest(self.store, self.transaction, key)
         entry: bytes | None = self.transaction.get(key, db=self.store.index)
         return entry
 
@@ -47,8 +52,7 @@ class Reader:
         if revision is not None and entry is not None:
             first = layout.newest_at(revision)
             if entry < first:
-                with self.transaction.cursor(self.store.index) as cursor:
-                    entry = bytes(cursor.value()) if cursor.set_range_dup(key, first) else None
+                entry = index.newest_behind(self.store, self.transaction, rows.KEY, key, first)
         if entry is None or entry[ENTRY_VERSION] == NO_VERSION:
             return None
         return entry
@@ -62,9 +66,32 @@ class Reader:
         """
         revision = self.bound if revision is None else revision
         bound = None if revision is None else layout.newest_at(revision)
+        if self.holds_long_keys(start, end):
+            return _present(self.all_entries(start, end, bound), on_pass)
+        return self._scan_short(start, end, bound, on_pass)
+
+    def holds_long_keys(self, start: bytes, end: bytes | None) -> bool:
+        """Returns whether there may be long keys in [start, end)."""
+        return self._least_long_key(start, end) is not None
+
+    def _least_long_key(self, start: bytes, end: bytes | None) -> bytes | None:
+        """Returns a lower bound of the long keys in [start, end); None where there are none."""
+        if self._has_long_keys is None:
+            self._has_long_keys = self.transaction.stat(self.store.long_index)["entries"] > 0
+        if not self._has_long_keys:
+            return None
+        least = long_keys.least_from(self.transaction, self.store.long_index, start)
+        return None if least is None or (end is not None and least >= end) else least
+
+    def _long_entries(self, start: bytes, end: bytes | None, bound: bytes | None) -> Iterator[Found]:
+        return long_keys.entries(self.transaction, self.store.long_index, start, end, bound)
+
+    def _scan_short(
+        self, start: bytes, end: bytes | None, bound: bytes | None, on_pass: OnPass | None = None
+    ) -> Iterator[Found]:
         with self.transaction.cursor(self.store.index) as cursor:
-            # No stored key is longer than the limit, so that everything from a longer one on is above its prefix.
-            if not cursor.set_range(start[:MAX_KEY_BYTES] or b"\0"):
+            # No key in it is longer than the limit, so that everything from a longer one on is above its prefix.
+            if not cursor.set_range(start[:SHORT_KEY_BYTES] or b"\0"):
                 return
             for key, entry in cursor.iternext_nodup(keys=True, values=True):
                 if end is not None and key >= end:
@@ -86,10 +113,12 @@ class Reader:
     def some_keys(self, start: bytes, end: bytes | None, max_visited: int) -> tuple[list[bytes], bytes | None]:
         """Returns the first keys in [start, end) that exist at present, and where to go on; None where all were seen.
 
-        At most ``max_visited`` keys are looked at, deleted ones included.
+        At most ``max_visited`` keys are looked at, deleted ones included, and fewer where they are long ones.
         """
+        if self.holds_long_keys(start, end):
+            return self._some_of_all_keys(start, end, max_visited)
         with self.transaction.cursor(self.store.index) as cursor:
-            positioned = cursor.set_range(start[:MAX_KEY_BYTES] or b"\0")
+            positioned = cursor.set_range(start[:SHORT_KEY_BYTES] or b"\0")
             if positioned and cursor.key() < start:  # a start longer than any key
                 positioned = cursor.next_nodup()
             if not positioned:
@@ -100,23 +129,71 @@ class Reader:
         is_last = len(visited) < max_visited or (end is not None and last >= end)
         return keys, None if is_last else last + b"\0"
 
+    def _some_of_all_keys(self, start: bytes, end: bytes | None, max_visited: int) -> tuple[list[bytes], bytes | None]:
+        """As :meth:`some_keys`, where some are long ones."""
+        keys: list[bytes] = []
+        visited = 0
+        for key, entry in self.all_entries(start, end):
+            if visited >= max_visited:
+                return keys, key
+            visited += rows.cost(key)
+            if entry[ENTRY_VERSION] != NO_VERSION:
+                keys.append(key)
+        return keys, None
+
+    def all_entries(self, start: bytes, end: bytes | None, bound: bytes | None = None) -> Iterator[Found]:
+        """Yields the keys in [start, end) in order, those too that do not exist, with their newest entries.
+
+        With ``bound``, which is ``layout.newest_at`` of a revision, with the newest behind it: one that counts as a
+        deletion where there is none.
+        """
+        short = self._short_entries(start, end, bound)
+        least = self._least_long_key(start, end)
+        return short if least is None else _merged(short, least, self._long_entries(start, end, bound))
+
+    def _short_entries(self, start: bytes, end: bytes | None, bound: bytes | None) -> Iterator[Found]:
+        with self.transaction.cursor(self.store.index) as cursor:
+            positioned = cursor.set_range(start[:SHORT_KEY_BYTES] or b"\0")
+            while positioned:
+                key, entry = cursor.item()
+                if end is not None and key >= end:
+                    return
+                if bound is not None and entry < bound:
+                    if cursor.set_range_dup(key, bound):
+                        entry = cursor.value()
+                    else:
+                        entry = layout.NO_ENTRY
+                        cursor.set_key(key)  # a failed seek leaves the cursor nowhere
+                if key >= start:
+                    yield key, entry
+                positioned = cursor.next_nodup()
+
     def count(
         self, start: bytes, end: bytes | None, revision: int | None = None, pace: Callable[[], None] = lambda: None
     ) -> int:
         """Returns how many keys :meth:`scan` yields, in half the time. ``pace`` is called after each step."""
         revision = self.bound if revision is None else revision
         bound = None if revision is None else layout.newest_at(revision)
+        count = self._count_short(start, end, bound, pace)
+        if self.holds_long_keys(start, end):
+            present = _present(self._long_entries(start, end, bound))
+            while step := sum(1 for _ in islice(present, LONG_KEYS_AT_A_TIME)):
+                count += step
+                pace()
+        return count
+
+    def _count_short(self, start: bytes, end: bytes | None, bound: bytes | None, pace: Callable[[], None]) -> int:
         count = 0
         with self.transaction.cursor(self.store.index) as cursor:
-            if not cursor.set_range(start[:MAX_KEY_BYTES] or b"\0"):
+            if not cursor.set_range(start[:SHORT_KEY_BYTES] or b"\0"):
                 return 0
             entries = cursor.iternext_nodup(keys=False, values=True)
             while step := list(islice(entries, COUNT_KEYS)):
                 last: bytes = cursor.key()  # of the step; nothing behind the last key of all
                 is_last = not last or (end is not None and last >= end)
-                if is_last or (bound is not None and min(step) < bound) or len(start) > MAX_KEY_BYTES:
+                if is_last or (bound is not None and min(step) < bound) or len(start) > SHORT_KEY_BYTES:
                     # At the end, where a key has changed since, and at a start longer than any key: key by key.
-                    count += sum(1 for _ in self.scan(start, end if is_last else last + b"\0", revision))
+                    count += sum(1 for _ in self._scan_short(start, end if is_last else last + b"\0", bound))
                     if is_last:
                         break
                 else:
@@ -139,7 +216,10 @@ class Reader:
         body = self.body(entry)
         _, _, key_bytes, _, _, lease = rows.BODY_HEADER.unpack_from(body)
         end_of_key = rows.BODY_HEADER_BYTES + key_bytes
-        if body[rows.BODY_HEADER_BYTES : end_of_key] != key:
+        if body[rows.BODY_HEADER_BYTES : end_of_key] == key:
+            return body[end_of_key:], lease
+        start, end_of_key = rows.key_span(body)
+        if body[start:end_of_key] != key:
             raise rows.DamagedRows(f"the index entry of {key!r} stands for a row of another key")
         return body[end_of_key:], lease
 
@@ -161,3 +241,23 @@ class Reader:
             kv.value = value
         if lease:
             kv.lease = lease
+
+
+def _present(entries: Iterator[Found], on_pass: OnPass | None = None) -> Iterator[Found]:
+    """Yields the keys that exist; ``on_pass`` is called with each of the others, more often where it is a long one."""
+    for key, entry in entries:
+        if entry[ENTRY_VERSION] != NO_VERSION:
+            yield key, entry
+        elif on_pass is not None:
+            for _ in range(rows.cost(key)):
+                on_pass(key)
+
+
+def _merged(short: Iterator[Found], least: bytes, long: Iterator[Found]) -> Iterator[Found]:
+    """Yields short and long keys in order; ``least`` is a lower bound of the long ones, which are not read before."""
+    for found in short:
+        if found[0] >= least:
+            yield from heapq.merge(chain((found,), short), long)
+            return
+        yield found
+    yield from long

@@ -144,6 +144,9 @@ class Store:
         self.attached: Database
         self.lease_keys: Database
         self.auth: Database
+        self.long_index: Database
+        self.long_attached: Database
+        self.long_lease_keys: Database
         self._views: list[Store] = []
         for tables in places:
             view = copy.copy(self)
@@ -153,7 +156,8 @@ class Store:
 
     def _show(self, tables: tuple[Database, ...]) -> None:
         self.tables = tables
-        self.rows, self.index, self.leases, self.attached, self.lease_keys, self.auth = tables
+        self.rows, self.index, self.leases, self.attached, self.lease_keys, self.auth, *long = tables
+        self.long_index, self.long_attached, self.long_lease_keys = long
         self._indexes = {rows.KEY: self.index, rows.LEASE: self.leases, rows.AUTH: self.auth}
 
     def index_of(self, kind: int) -> Database:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rstore_api import rows
 
-from rstore_replica.mvcc.data import layout
+from rstore_replica.mvcc.data import index, layout
 from rstore_replica.mvcc.data.leases import Attachments
 from rstore_replica.mvcc.data.store import Store, Transaction
 
@@ -25,13 +25,13 @@ def undo(store: Store, transaction: Transaction, revision: int, max_rows: int) -
                 break
             if max_rows <= 0:
                 return False
-            max_rows -= 1
             row = rows.unpack(row_revision, sub, cursor.value())
+            max_rows -= rows.cost(row.key)
             entry = layout.pack_entry(row_revision, sub, row.create_revision, row.version)
-            if not transaction.delete(row.key, entry, db=store.index_of(row.kind)):
+            if not index.remove(store, transaction, row.kind, row.key, entry):
                 raise rows.DamagedRows(f"row {row_revision}.{sub} is not in the index")
             cursor.delete()
             if has_leases and row.kind == rows.KEY:
-                attachments.follow(transaction.get(row.key, db=store.index), row.key)
+                attachments.follow(index.newest(store, transaction, row.key), row.key)
             more = cursor.last()
     return True

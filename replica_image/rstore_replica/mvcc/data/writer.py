@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from rstore_api import rows
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 from rstore_api.rows import (
     BODY_HEADER,
-    FLAG_DELETION,
     FLAGS_AT,
     FORMAT_VERSION,
     KIND_BITS,
     LEASE_FIELD,
     NO_LEASE,
+    SPECIAL_BITS,
     Frame,
 )
 
-from rstore_replica.mvcc.data import leases
+from rstore_replica.mvcc.data import leases, long_keys
 from rstore_replica.mvcc.data.auth import AuthRecords
 from rstore_replica.mvcc.data.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
 from rstore_replica.mvcc.data.leases import Attachments, Lease
@@ -45,6 +46,7 @@ class Writer(Reader):
         self.sub = 0
         self._rows: list[tuple[bytes, bytes]] = []
         self._index: list[tuple[bytes, bytes]] = []
+        self._long_index: list[tuple[bytes, bytes]] = []
         self._newest: dict[bytes, bytes] = {}
         self._attachments = Attachments(store, transaction)
         self._other_index: dict[int, list[tuple[bytes, bytes]]] = {rows.LEASE: [], rows.AUTH: []}
@@ -73,7 +75,9 @@ class Writer(Reader):
         return self._newest.get(key) or super().newest(key)
 
     def put(self, key: bytes, value: bytes, lease: int) -> int:
-        """Writes a key that is not too long; returns the revision it belongs to."""
+        """Writes a key; returns the revision it belongs to."""
+        if len(key) > SHORT_KEY_BYTES:
+            return self._put_long(key, value, lease)
         newest, revision, sub = self._newest, self.revision + 1, self.sub
         previous = newest.get(key) or self._get(key)
         if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
@@ -90,8 +94,25 @@ class Writer(Reader):
             self._attachments.move(key, lease)
         return revision
 
+    def _put_long(self, key: bytes, value: bytes, lease: int) -> int:
+        revision, sub = self.revision + 1, self.sub
+        create_revision, version = self._following(self.newest(key))
+        self._newest[key] = entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
+        self._long_index.append((key, entry))
+        self._rows.append((_pack_row_key(revision, sub), rows.pack_body(key, value, create_revision, version, lease)))
+        self.sub = sub + 1
+        self._attachments.move(key, lease)
+        return revision
+
+    def _following(self, previous: bytes | None) -> tuple[int, int]:
+        """Returns create revision and version of what is put where the newest entry is ``previous``."""
+        if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
+            return self.revision + 1, 1
+        _, _, create_revision, version = _unpack_entry(previous)
+        return create_revision, version + 1
+
     def put_all(self, puts: Sequence[tuple[bytes, bytes]]) -> int:
-        """As :meth:`put` for several keys, all different, without a lease."""
+        """As :meth:`put` for several short keys, all different, without a lease."""
         newest, revision, sub = self._newest, self.revision + 1, self.sub
         add_index, add_row = self._index.append, self._rows.append
         with self.transaction.cursor(self.store.index) as cursor:
@@ -120,8 +141,11 @@ class Writer(Reader):
         not_revision = MASK64 - revision
         index = [(key, _pack_entry(not_revision, MASK32 - sub, 0, 0)) for sub, key in enumerate(keys, first)]
         self._newest.update(index)
+        heads = {size: rows.deletion_head(size) for size in set(map(len, keys))}
+        if max(heads, default=0) > SHORT_KEY_BYTES:
+            self._long_index += [pair for pair in index if len(pair[0]) > SHORT_KEY_BYTES]
+            index = [pair for pair in index if len(pair[0]) <= SHORT_KEY_BYTES]
         self._index += index
-        heads = {size: _pack_body(FORMAT_VERSION, FLAG_DELETION, size, 0, 0, 0) for size in set(map(len, keys))}
         self._rows += [(_pack_row_key(revision, sub), heads[len(key)] + key) for sub, key in enumerate(keys, first)]
         self.sub = first + len(keys)
         if self._attachments.any:
@@ -137,6 +161,10 @@ class Writer(Reader):
         """Returns how many keys are attached to a lease."""
         return leases.count_keys(self.store, self.transaction, lease)
 
+    def long_lease_key_bytes(self, lease: int) -> int:
+        """Returns how many bytes the long keys have together that are attached to a lease."""
+        return leases.long_key_bytes(self.store, self.transaction, lease)
+
     def put_lease(self, lease: Lease) -> None:
         """Grants a lease, or changes what is kept of it."""
         if self._put_other(rows.LEASE, lease.key, lease.value) == 1:
@@ -144,6 +172,7 @@ class Writer(Reader):
 
     def revoke_lease(self, lease: int) -> list[bytes]:
         """Deletes a lease that there is, and its keys, which are returned."""
+        self.flush()
         keys = leases.keys_of(self.store, self.transaction, lease)
         self.delete_all(keys)
         self._delete_other(rows.LEASE, leases.pack_id(lease))
@@ -166,13 +195,7 @@ class Writer(Reader):
     def _put_other(self, kind: int, key: bytes, value: bytes) -> int:
         """Returns the version: 1 for what there was not."""
         self.flush()
-        revision = self.revision + 1
-        previous = self.transaction.get(key, db=self.store.index_of(kind))
-        if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
-            create_revision, version = revision, 1
-        else:
-            _, _, create_revision, version = _unpack_entry(previous)
-            version += 1
+        create_revision, version = self._following(self.transaction.get(key, db=self.store.index_of(kind)))
         body = rows.of_kind(rows.pack_body(key, value, create_revision, version, 0), kind)
         self._add_other(kind, key, body, create_revision, version)
         return version
@@ -191,30 +214,44 @@ class Writer(Reader):
         """Hands rows to LMDB as they are; they come in ascending order, and above all that there is."""
         self.flush()
         index: list[tuple[bytes, bytes]] = []
+        long_index: list[tuple[bytes, bytes]] = []
         for revision, sub, _, body, key, create_revision, version in frames:
             entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
-            if kind := body[FLAGS_AT] & KIND_BITS:
-                self._other_index[kind].append((key, entry))
-                continue
-            index.append((key, entry))
+            if special := body[FLAGS_AT] & SPECIAL_BITS:
+                if kind := special & KIND_BITS:
+                    self._other_index[kind].append((key, entry))
+                    continue
+                long_index.append((key, entry))
+            else:
+                index.append((key, entry))
             if self._attachments.any or body[LEASE_FIELD] != NO_LEASE:
                 self._attachments.move(key, rows.attached_lease(body))
-        self._store([(row_key, body) for _, _, row_key, body, _, _, _ in frames], index)
+        self._store([(row_key, body) for _, _, row_key, body, _, _, _ in frames], index, long_index)
 
     def flush(self) -> None:
         """Hands what was collected to LMDB; before every scan, every read of a row, and the commit."""
         if not self._rows:
             return
-        self._store(self._rows, self._index)
+        self._store(self._rows, self._index, self._long_index)
         self._rows.clear()
         self._index.clear()
+        self._long_index.clear()
         self._newest.clear()
 
-    def _store(self, found: list[tuple[bytes, bytes]], index: list[tuple[bytes, bytes]]) -> None:
+    def _store(
+        self,
+        found: list[tuple[bytes, bytes]],
+        index: list[tuple[bytes, bytes]],
+        long_index: list[tuple[bytes, bytes]],
+    ) -> None:
         with self.transaction.cursor(self.store.rows) as cursor:
             cursor.putmulti(found, append=True)
         with self.transaction.cursor(self.store.index) as cursor:
             cursor.putmulti(index, dupdata=True)
+        if long_index:
+            self._has_long_keys = True
+        for key, entry in long_index:
+            long_keys.add(self.transaction, self.store.long_index, key, entry)
         for kind, entries in self._other_index.items():
             if entries:
                 with self.transaction.cursor(self.store.index_of(kind)) as cursor:

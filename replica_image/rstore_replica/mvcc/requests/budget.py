@@ -8,14 +8,15 @@ beyond them is refused before it has changed anything, by every replica alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 from rstore_api.errors import RequestTooWide
 from rstore_api.proto.rstore_pb2 import WriteLimits
 from rstore_api.rows import BODY_HEADER_BYTES, FRAME_HEADER
 
 from rstore_replica.mvcc.data.walks import Found
+from rstore_replica.mvcc.data.writer import Writer
 
 DEFAULT_MAX_ROWS = 10_000
 DEFAULT_MAX_BYTES = 4 << 20
@@ -45,10 +46,17 @@ class Budget:
                 f"it writes more than {self.max_bytes} bytes in one revision; split it into several requests"
             )
 
-    def look(self, scan: Iterator[Found]) -> list[Found]:
-        """Returns all that ``scan`` yields."""
+    def look(self, writer: Writer, start: bytes, end: bytes | None, revision: int | None = None) -> list[Found]:
+        """Returns the keys in [start, end) that exist at ``revision``."""
         left = self.max_rows - self._looked_at
-        pairs = list(islice(scan, left + 1))
+        scan = islice(writer.scan(start, end, revision), left + 1)
+        pairs: list[Found] = []
+        if writer.holds_long_keys(start, end):
+            for pair in scan:
+                self.read(len(pair[0]) if len(pair[0]) > SHORT_KEY_BYTES else 0)
+                pairs.append(pair)
+        else:
+            pairs += scan
         if len(pairs) > left:
             raise RequestTooWide(
                 f"its ranges hold more than {self.max_rows} keys; go through them in parts: read keys with keys_only "
@@ -58,10 +66,10 @@ class Budget:
         return pairs
 
     def read(self, value_bytes: int) -> None:
-        """A value of that size will be read, to be compared or returned."""
+        """A value of that size will be read, to be compared or returned, or a long key."""
         self._read_bytes += value_bytes
         if self._read_bytes > self.max_bytes:
             raise RequestTooWide(
-                f"the values that it compares or returns have more than {self.max_bytes} bytes; "
+                f"the values that it compares or returns, and the long keys, have more than {self.max_bytes} bytes; "
                 "ask for fewer keys, or read them outside of the write"
             )

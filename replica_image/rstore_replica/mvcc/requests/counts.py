@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from rstore_api import rows
 from rstore_api.domain.epochs import is_left_out
-from rstore_api.domain.limits import MAX_KEY_BYTES
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 
 from rstore_replica.mvcc.data import layout
 from rstore_replica.mvcc.data.reader import Reader
@@ -80,7 +80,7 @@ class RangeCounts:
 
     def remember(self, view: View, start: bytes, end: bytes | None, keys: int) -> None:
         """Remembers that [start, end) holds so many keys."""
-        longest = MAX_KEY_BYTES + 1
+        longest = SHORT_KEY_BYTES + 1
         if not self._max_ranges or keys < LEAST_KEYS or len(start) > longest or len(end or b"") > longest:
             return
         with self._lock:
@@ -142,7 +142,10 @@ def _change(
                 max_rows -= 1 + len(body) // LARGE_ROW_BYTES
                 if version > 1 or flags & rows.KIND_BITS:
                     continue
-                key = body[rows.BODY_HEADER_BYTES : rows.BODY_HEADER_BYTES + key_bytes]
+                if flags & rows.LONG_KEY:
+                    key = rows.key_of(body)
+                else:
+                    key = body[rows.BODY_HEADER_BYTES : rows.BODY_HEADER_BYTES + key_bytes]
                 if start <= key and (end is None or key < end):
                     change += -1 if flags & rows.FLAG_DELETION else 1
             if max_rows <= 0:

@@ -8,7 +8,8 @@ beginning. How far it is, is kept with the data: after a restart it goes on, in 
 from __future__ import annotations
 
 import msgspec
-from rstore_api import key_hash
+from rstore_api import key_hash, rows
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 from rstore_api.proto.rstore_pb2 import DeletedRange
 
 from rstore_replica.mvcc.data import deleted_ranges, hidden, layout
@@ -30,6 +31,8 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     checksum: int = 0
     refused: bool = False
     """The keys were not those that they should be: the rows that were written are being removed."""
+    cost: int = 0
+    """As ``count``, with more for a long key (``rows.cost``)."""
 
 
 def load(store: Store, transaction: Transaction) -> Progress | None:
@@ -91,7 +94,14 @@ class Deleting:
         writer.delete_all(keys)
         writer.flush()
         checksum = key_hash.extend_names(progress.checksum, keys)
-        return msgspec.structs.replace(progress, next_key=next_key, count=progress.count + len(keys), checksum=checksum)
+        has_long_key = max(map(len, keys), default=0) > SHORT_KEY_BYTES
+        return msgspec.structs.replace(
+            progress,
+            next_key=next_key,
+            count=progress.count + len(keys),
+            checksum=checksum,
+            cost=progress.cost + (sum(map(rows.cost, keys)) if has_long_key else len(keys)),
+        )
 
     def _go_on_later(self, progress: Progress) -> None:
         self._transaction.put(layout.DELETING_KEY, msgspec.msgpack.encode(progress), db=self._store.meta)
@@ -101,7 +111,7 @@ class Deleting:
         if self.begun:
             self._transaction.delete(layout.DELETING_KEY, db=self._store.meta)
             hidden.show(self._store, self._transaction)
-        if progress.count > self._step_keys and not progress.refused:
+        if max(progress.count, progress.cost) > self._step_keys and not progress.refused:
             note = DeletedRange(
                 revision=self._revision,
                 key=key,

@@ -14,6 +14,7 @@ from rstore_api.proto.rstore_pb2 import LeaseCheckpoints, LeaseCheckpointsRespon
 from rstore_replica.mvcc.data.leases import Lease
 from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests import validate
+from rstore_replica.mvcc.requests.budget import Budget
 
 LeaseResponse = LeaseGrantResponse | LeaseRevokeResponse | LeaseCheckpointsResponse
 
@@ -34,12 +35,18 @@ def execute(writer: Writer, request: WriteRequest) -> LeaseResponse:
     return response
 
 
-def check_attaching(writer: Writer, lease: int, max_keys: int) -> None:
+def check_attaching(writer: Writer, lease: int, budget: Budget) -> None:
     """Raises LeaseNotFound; RequestTooWide when the lease has as many keys as one revision may delete."""
     if writer.lease(lease) is None:
         raise LeaseNotFound
-    if writer.count_lease_keys(lease) >= max_keys:
-        raise RequestTooWide(f"lease {lease:016x} has {max_keys} keys, as many as can be deleted at once when it ends")
+    if writer.count_lease_keys(lease) >= budget.max_rows:
+        raise RequestTooWide(
+            f"lease {lease:016x} has {budget.max_rows} keys, as many as can be deleted at once when it ends"
+        )
+    if writer.long_lease_key_bytes(lease) >= budget.max_bytes:
+        raise RequestTooWide(
+            f"lease {lease:016x} has keys of {budget.max_bytes} bytes, as many as can be deleted at once when it ends"
+        )
 
 
 def _grant(writer: Writer, request: LeaseGrantRequest) -> LeaseGrantResponse:

@@ -17,7 +17,7 @@ from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 
 from rstore_replica.mvcc.data.layout import key_range
-from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.data.reader import LONG_KEYS_AT_A_TIME, Reader
 from rstore_replica.mvcc.data.walks import Found, pacing
 from rstore_replica.mvcc.requests.counts import NO_COUNTS, RangeCounts, View
 from rstore_replica.mvcc.requests.ordering import arrange, check_size, list_bounded, must_see_all
@@ -125,7 +125,8 @@ def select(
         return Selection()
     if request.count_only:
         return Selection(count=counts.count(view, start, end, pace))
-    scan = _paced(reader.scan(start, end, revision, pacing(pace)), pace)
+    at_a_time = LONG_KEYS_AT_A_TIME if reader.holds_long_keys(start, end) else SCAN_KEYS
+    scan = _paced(reader.scan(start, end, revision, pacing(pace)), at_a_time, pace)
     if request.limit > 0 and not must_see_all(request):
         page = list_bounded(islice(scan, min(request.limit, sys.maxsize - 1) + 1))
         if len(page) > request.limit:
@@ -160,8 +161,7 @@ def _count_from_page(
     return total
 
 
-def _paced(scan: Iterable[Found], pace: Callable[[], None]) -> Iterator[Found]:
-    scan = iter(scan)
-    while step := list(islice(scan, SCAN_KEYS)):
+def _paced(scan: Iterator[Found], at_a_time: int, pace: Callable[[], None]) -> Iterator[Found]:
+    while step := list(islice(scan, at_a_time)):
         yield from step
         pace()

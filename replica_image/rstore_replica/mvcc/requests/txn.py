@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rstore_api.domain.limits import MAX_KEY_BYTES
+from rstore_api.domain.limits import SHORT_KEY_BYTES
 from rstore_api.errors import InvalidRequest, KeyNotFound, NoSpace, StoreError
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import (
@@ -47,11 +47,13 @@ def execute_all(
     memory: RequestMemory,
     *,
     allowed: frozenset[str] = frozenset(),
+    max_key_bytes: int = SHORT_KEY_BYTES,
 ) -> list[WriteResponse | StoreError]:
     """Executes requests in order, each as (at most) one revision. One that is refused changes nothing.
 
     One that came before is answered as it was then. ``allowed`` are the kinds of requests, of those that are not of
-    feature level 1, that are carried out; others are refused, as by versions that do not know them.
+    feature level 1, that are carried out; others are refused, as by versions that do not know them, and so are keys of
+    more than ``max_key_bytes``.
     """
     answers: list[WriteResponse | StoreError] = []
     max_txn_ops, no_space = limits.max_txn_ops, limits.no_space
@@ -63,14 +65,14 @@ def execute_all(
         before = writer.revision
         try:
             if no_space and validate.adds_data(request):
-                validate.check_write(request, max_txn_ops)
+                validate.check_write(request, max_txn_ops, max_key_bytes)
                 raise NoSpace
             answer: WriteResponse
             kind = request.WhichOneof("request") if allowed else None
             if kind in allowed:
                 answer = auth.execute(writer, request.auth) if kind == "auth" else leases.execute(writer, request)
             else:
-                answer = _execute(writer, request, limits, compact_revision)
+                answer = _execute(writer, request, limits, compact_revision, max_key_bytes)
         except StoreError as error:
             answers.append(error.with_traceback(None))
             continue
@@ -81,11 +83,11 @@ def execute_all(
 
 
 def _execute(
-    writer: Writer, request: WriteRequest, limits: WriteLimits, compact_revision: int
+    writer: Writer, request: WriteRequest, limits: WriteLimits, compact_revision: int, max_key_bytes: int
 ) -> PutResponse | DeleteRangeResponse | TxnResponse:
     kind = request.WhichOneof("request")
     if kind == "put":
-        return execute_put(writer, request.put, limits)
+        return execute_put(writer, request.put, limits, max_key_bytes)
     if kind == "delete_range":
         validate.check_delete_range(request.delete_range)
         pairs = _measure_deletion(writer, request.delete_range, Budget(limits))
@@ -94,23 +96,25 @@ def _execute(
         deleted.header.revision = writer.revision
         return deleted
     if kind == "txn":
-        return execute_txn(writer, request.txn, limits, compact_revision)
+        return execute_txn(writer, request.txn, limits, compact_revision, max_key_bytes)
     raise InvalidRequest("a write request without a request")
 
 
-def execute_put(writer: Writer, request: PutRequest, limits: WriteLimits) -> PutResponse:
+def execute_put(
+    writer: Writer, request: PutRequest, limits: WriteLimits, max_key_bytes: int = SHORT_KEY_BYTES
+) -> PutResponse:
     """Carries out a Put by itself."""
     key, lease = request.key, request.lease
     special = lease or request.prev_kv or request.ignore_value or request.ignore_lease
-    if not special and 0 < len(key) <= MAX_KEY_BYTES:
+    if not special and 0 < len(key) <= SHORT_KEY_BYTES:
         # The hot path: nothing to refuse, and nothing to look up but the key's last entry.
         response = PutResponse()
         response.header.revision = writer.put(key, request.value, 0)
         writer.end_revision()
         return response
-    validate.check_put(request)
+    validate.check_put(request, max_key_bytes)
     if lease:
-        leases.check_attaching(writer, lease, Budget(limits).max_rows)
+        leases.check_attaching(writer, lease, Budget(limits))
     if (request.ignore_value or request.ignore_lease) and writer.entry(request.key) is None:
         raise KeyNotFound
     response = _put(writer, request)
@@ -118,12 +122,18 @@ def execute_put(writer: Writer, request: PutRequest, limits: WriteLimits) -> Put
     return response
 
 
-def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compact_revision: int) -> TxnResponse:
+def execute_txn(
+    writer: Writer,
+    request: TxnRequest,
+    limits: WriteLimits,
+    compact_revision: int,
+    max_key_bytes: int = SHORT_KEY_BYTES,
+) -> TxnResponse:
     """Carries out a Txn by itself."""
     puts = validate.plain_puts(request, limits.max_txn_ops)
     if puts is not None:
         return _execute_puts(writer, puts, Budget(limits))
-    validate.check_txn(request, limits.max_txn_ops)
+    validate.check_txn(request, limits.max_txn_ops, max_key_bytes)
     budget = Budget(limits)
     path = _choose(writer, request, budget)
     _check_puts(writer, path, budget)
@@ -169,7 +179,7 @@ def _choose(writer: Writer, txn: TxnRequest, budget: Budget) -> _Path:
 def _holds(writer: Writer, compare: Compare, budget: Budget) -> bool:
     """Whether a comparison holds for every key it names; a missing key compares as all zeros, but has no value."""
     if compare.range_end:
-        pairs = budget.look(writer.scan(*key_range(compare.key, compare.range_end)))
+        pairs = budget.look(writer, *key_range(compare.key, compare.range_end))
     else:
         entry = writer.entry(compare.key)
         pairs = [] if entry is None else [(compare.key, entry)]
@@ -232,7 +242,7 @@ def _check_puts(writer: Writer, path: _Path, budget: Budget) -> None:
                 budget.read(previous)
                 size_bytes += previous if put.ignore_value else 0
             if put.lease:
-                leases.check_attaching(writer, put.lease, budget.max_rows)
+                leases.check_attaching(writer, put.lease, budget)
     budget.change(puts, size_bytes)
 
 
@@ -278,7 +288,7 @@ def _find(writer: Writer, key: bytes, range_end: bytes, budget: Budget, *, revis
     asked = revision if 0 < revision < writer.visible_revision else None
     if range_end:
         start, end = key_range(key, range_end)
-        return [] if end is not None and end <= start else budget.look(writer.scan(start, end, asked))
+        return [] if end is not None and end <= start else budget.look(writer, start, end, asked)
     entry = writer.entry(key, asked)
     return [] if entry is None else [(key, entry)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rstore_api.domain.limits import MAX_KEY_BYTES, MAX_LEASE_SECONDS
+from rstore_api.domain.limits import MAX_KEY_BYTES, MAX_LEASE_SECONDS, SHORT_KEY_BYTES
 from rstore_api.errors import (
     DuplicateKey,
     EmptyKey,
@@ -53,7 +53,7 @@ def check_range(request: RangeRequest) -> None:
         raise InvalidSort
 
 
-def check_put(request: PutRequest) -> None:
+def check_put(request: PutRequest, max_key_bytes: int = MAX_KEY_BYTES) -> None:
     """Raises EmptyKey, ValueProvided, LeaseProvided or KeyTooLong."""
     key = request.key
     if not key:
@@ -62,8 +62,8 @@ def check_put(request: PutRequest) -> None:
         raise ValueProvided
     if request.ignore_lease and request.lease:
         raise LeaseProvided
-    if len(key) > MAX_KEY_BYTES:
-        raise KeyTooLong(f"{len(key)} bytes, the limit is {MAX_KEY_BYTES}")
+    if len(key) > max_key_bytes:
+        raise KeyTooLong(f"{len(key)} bytes, the limit is {max_key_bytes}")
 
 
 def check_delete_range(request: DeleteRangeRequest) -> None:
@@ -94,7 +94,8 @@ def check_lease(request: WriteRequest) -> None:
 
 
 def plain_puts(request: TxnRequest, max_ops: int) -> list[tuple[bytes, bytes]] | None:
-    """Returns keys and values of a transaction that has nothing but puts without options and that nothing here refuses.
+    """Returns keys and values of a transaction that has nothing but puts of short keys without options and that nothing
+    here refuses.
 
     None for all others. The hot path: most large transactions are of this kind.
     """
@@ -104,34 +105,34 @@ def plain_puts(request: TxnRequest, max_ops: int) -> list[tuple[bytes, bytes]] |
     puts = [operation.request_put for operation in request.success]
     pairs = [(put.key, put.value) for put in puts]
     keys = dict(pairs)
-    if len(keys) < len(pairs) or b"" in keys or max(map(len, keys)) > MAX_KEY_BYTES:
+    if len(keys) < len(pairs) or b"" in keys or max(map(len, keys)) > SHORT_KEY_BYTES:
         return None
     if any(put.lease or put.prev_kv or put.ignore_value or put.ignore_lease for put in puts):
         return None
     return pairs
 
 
-def check_txn(request: TxnRequest, max_ops: int) -> bool:
-    """Whether it is of plain puts only. Raises TooManyOps, DuplicateKey, or what an operation in it would raise."""
+def check_txn(request: TxnRequest, max_ops: int, max_key_bytes: int = MAX_KEY_BYTES) -> bool:
+    """Whether it is of plain puts of short keys only. Raises TooManyOps, DuplicateKey, or what an operation would."""
     if plain_puts(request, max_ops) is not None:
         return True
-    _check_txn_operations(request, max_ops)
+    _check_txn_operations(request, max_ops, max_key_bytes)
     _check_overlaps(request.success)
     _check_overlaps(request.failure)
     return False
 
 
-def check_write(request: WriteRequest, max_txn_ops: int) -> bool:
-    """Any request of a write batch; answers whether it does nothing but put, so that it cannot be wide."""
+def check_write(request: WriteRequest, max_txn_ops: int, max_key_bytes: int = MAX_KEY_BYTES) -> bool:
+    """Any request of a write batch; answers whether it does nothing but put short keys, so that it cannot be wide."""
     kind = request.WhichOneof("request")
     if kind == "put":
-        check_put(request.put)
-        return True
+        check_put(request.put, max_key_bytes)
+        return len(request.put.key) <= SHORT_KEY_BYTES
     if kind == "delete_range":
         check_delete_range(request.delete_range)
         return False
     if kind == "txn":
-        return check_txn(request.txn, max_txn_ops)
+        return check_txn(request.txn, max_txn_ops, max_key_bytes)
     if kind in LEASE_KINDS:
         check_lease(request)
         return False
@@ -146,6 +147,14 @@ def adds_data(request: WriteRequest) -> bool:
     if kind == "auth":
         return request.auth.WhichOneof("change") in _GROWING_AUTH
     return kind in ("put", "lease_grant") or (kind == "txn" and _txn_puts(request.txn))
+
+
+def puts_long_key(request: WriteRequest) -> bool:
+    """Returns whether the request may put a long key, on either path: such requests need a version that takes them."""
+    kind = request.WhichOneof("request")
+    if kind == "put":
+        return len(request.put.key) > SHORT_KEY_BYTES
+    return kind == "txn" and _txn_puts_long_key(request.txn)
 
 
 def is_wide(request: WriteRequest) -> bool:
@@ -187,7 +196,15 @@ def _txn_puts(txn: TxnRequest) -> bool:
     return False
 
 
-def _check_txn_operations(request: TxnRequest, max_ops: int) -> None:
+def _txn_puts_long_key(txn: TxnRequest) -> bool:
+    return any(
+        len(operation.request_put.key) > SHORT_KEY_BYTES
+        or (operation.HasField("request_txn") and _txn_puts_long_key(operation.request_txn))
+        for operation in (*txn.success, *txn.failure)
+    )
+
+
+def _check_txn_operations(request: TxnRequest, max_ops: int, max_key_bytes: int) -> None:
     operations = max(len(request.compare), len(request.success), len(request.failure))
     if operations > max_ops:
         raise TooManyOps(f"the limit is {max_ops}")
@@ -195,19 +212,19 @@ def _check_txn_operations(request: TxnRequest, max_ops: int) -> None:
         if not compare.key:
             raise EmptyKey
     for operation in (*request.success, *request.failure):
-        _check_operation(operation, max_ops - operations)
+        _check_operation(operation, max_ops - operations, max_key_bytes)
 
 
-def _check_operation(operation: RequestOp, max_ops: int) -> None:
+def _check_operation(operation: RequestOp, max_ops: int, max_key_bytes: int) -> None:
     kind = operation.WhichOneof("request")
     if kind == "request_range":
         check_range(operation.request_range)
     elif kind == "request_put":
-        check_put(operation.request_put)
+        check_put(operation.request_put, max_key_bytes)
     elif kind == "request_delete_range":
         check_delete_range(operation.request_delete_range)
     elif kind == "request_txn":
-        _check_txn_operations(operation.request_txn, max_ops)
+        _check_txn_operations(operation.request_txn, max_ops, max_key_bytes)
     else:
         raise KeyNotFound  # etcd's answer to an operation that is none
 

@@ -16,7 +16,7 @@ from rstore_api.domain.epochs import settled
 from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto.rstore_pb2 import Rewind
 
-from rstore_replica.mvcc.data import deleted_ranges, hidden, layout
+from rstore_replica.mvcc.data import deleted_ranges, hidden, index, layout
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.data.undo import undo
@@ -146,8 +146,8 @@ class Leave:
         if row.deletion:
             return True
         entry = layout.pack_entry(revision, sub, row.create_revision, row.version)
-        with self._transaction.cursor(self._store.index_of(row.kind)) as cursor:
-            return not cursor.set_range_dup(row.key, layout.newest_at(compacted)) or cursor.value() != entry
+        newest = index.newest_behind(self._store, self._transaction, row.kind, row.key, layout.newest_at(compacted))
+        return newest != entry
 
     def _written(self, leaving: Leaving, frames: list[bytes], revision: int, sub: int) -> Leaving:
         if frames:

@@ -14,7 +14,7 @@ from rstore_api.etcd_files.snapshot import revision_key
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.lease_pb2 import Lease
 
-from rstore_replica.mvcc.data import layout, leases
+from rstore_replica.mvcc.data import index, layout, leases
 from rstore_replica.mvcc.data.reader import Reader
 
 PART_ROWS = 512
@@ -79,10 +79,11 @@ def _is_compacted(reader: Reader, row: rows.Row, compact_revision: int) -> bool:
     """Whether the row is superseded at the compact revision, or a deletion before it."""
     if row.deletion and row.revision < compact_revision:
         return True
-    with reader.transaction.cursor(reader.store.index) as cursor:
-        if not cursor.set_range_dup(row.key, layout.newest_at(compact_revision)):
-            raise rows.DamagedRows(f"row {row.revision}.{row.sub} is not in the index")
-        revision, sub, _, _ = layout.unpack_entry(cursor.value())
+    bound = layout.newest_at(compact_revision)
+    entry = index.newest_behind(reader.store, reader.transaction, rows.KEY, row.key, bound)
+    if entry is None:
+        raise rows.DamagedRows(f"row {row.revision}.{row.sub} is not in the index")
+    revision, sub, _, _ = layout.unpack_entry(entry)
     return (revision, sub) != (row.revision, row.sub)
 
 

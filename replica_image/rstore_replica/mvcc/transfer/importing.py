@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rstore_api import rows
-from rstore_api.domain.limits import MAX_KEY_BYTES
+from rstore_api.domain.limits import MAX_KEY_BYTES, SHORT_KEY_BYTES
 from rstore_api.errors import InvalidRequest, KeyTooLong
 from rstore_api.messages import history_messages
 from rstore_api.proto.rstore_pb2 import ImportRequest, ImportStep, SnapshotChunk
@@ -11,7 +11,12 @@ from rstore_api.proto.rstore_pb2 import ImportRequest, ImportStep, SnapshotChunk
 from rstore_replica.mvcc.data.auth import is_record
 from rstore_replica.mvcc.data.leases import Lease
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.transfer.snapshot import PLACES
+from rstore_replica.mvcc.transfer.snapshot import place_of
+
+
+def holds_long_key(request: ImportRequest) -> bool:
+    """Returns whether the part needs a version that takes long keys."""
+    return any(len(imported.kv.key) > SHORT_KEY_BYTES for imported in request.keys)
 
 
 def step_of(request: ImportRequest, region: RegionState) -> ImportStep:
@@ -31,20 +36,20 @@ def step_of(request: ImportRequest, region: RegionState) -> ImportStep:
             raise InvalidRequest(f"the revisions or the version of {bytes(kv.key)!r} cannot be")
         body = rows.pack_body(kv.key, kv.value, kv.create_revision, kv.version, kv.lease)
         frames.append(rows.pack_frame(kv.mod_revision, imported.sub, body))
-        last_key = kv.key
+        last_key = place_of(rows.KEY, kv.key)
     for granted in request.leases:
         if not granted.id or granted.ttl_seconds < 1:
             raise InvalidRequest(f"lease {granted.id:016x} of {granted.ttl_seconds} s cannot be")
         lease = Lease(granted.id, granted.ttl_seconds)
         body = rows.of_kind(rows.pack_body(lease.key, lease.value, request.revision, 1, 0), rows.LEASE)
         frames.append(rows.pack_frame(request.revision, granted.sub, body))
-        last_key = PLACES[rows.LEASE] + lease.key
+        last_key = place_of(rows.LEASE, lease.key)
     for record in request.auth:
         if not is_record(record.key, record.value):
             raise InvalidRequest(f"{bytes(record.key[:40])!r} is no user, no role and no switch of auth")
         body = rows.of_kind(rows.pack_body(record.key, record.value, request.revision, 1, 0), rows.AUTH)
         frames.append(rows.pack_frame(request.revision, record.sub, body))
-        last_key = PLACES[rows.AUTH] + record.key
+        last_key = place_of(rows.AUTH, record.key)
     chunk = SnapshotChunk(
         store_id=region.store_id,
         epoch=region.epoch,

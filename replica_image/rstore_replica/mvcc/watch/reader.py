@@ -84,9 +84,13 @@ def read_part(
                 break
             count += 1
             size += len(body)
-            if body[rows.FLAGS_AT] & rows.KIND_BITS:
-                continue
-            interested, wants_previous = match(body[_KEY_AT : _KEY_AT + (body[2] << 8 | body[3])])
+            if special := body[rows.FLAGS_AT] & rows.SPECIAL_BITS:
+                if special & rows.KIND_BITS:
+                    continue
+                key = rows.key_of(body)
+            else:
+                key = body[_KEY_AT : _KEY_AT + (body[2] << 8 | body[3])]
+            interested, wants_previous = match(key)
             if interested:
                 revision, sub = layout.ROW_KEY.unpack(row_key)
                 row = rows.unpack(revision, sub, body)

@@ -18,7 +18,8 @@ from rstore_backup.segments import Kind, Link, Record, SegmentHeader
 from unit.backup.archives import STORE_ID
 from unit.backup.memory_store import MemoryStore
 
-KEYS = [b"a/%02d" % number for number in range(8)] + [b"b/%02d" % number for number in range(8)]
+KEYS = [b"a/%02d" % number for number in range(8)] + [b"b/%02d" % number for number in range(6)]
+KEYS += [b"b/%02d" % number + b"." * 600 for number in (6, 7)]
 LEASES = (5, -7, 1 << 40)
 JUMP = 1000
 

@@ -14,14 +14,14 @@ from unit.mvcc.replicas import Replica
 
 ALL = (*writes.COMMANDS, *replicated.COMMANDS, *region.COMMANDS, *tails.COMMANDS, *deletions.COMMANDS)
 FUTURE = LogEntry(drop_tail=DropTail(file="a.wal"))
-"""Stands for a kind of level 4: later versions know it, earlier ones have no entry for it."""
+"""Stands for a kind of level 5: later versions know it, earlier ones have no entry for it."""
 
 
-def of_level_four(command: Command) -> Command:
-    return msgspec.structs.replace(command, level=4) if command.kind == "drop_tail" else command
+def of_level_five(command: Command) -> Command:
+    return msgspec.structs.replace(command, level=5) if command.kind == "drop_tail" else command
 
 
-LATER = Registry(*map(of_level_four, ALL))
+LATER = Registry(*map(of_level_five, ALL))
 EARLIER = Registry(*(command for command in ALL if command.kind != "drop_tail"))
 
 
@@ -37,8 +37,8 @@ def test_every_command_of_the_log_has_an_entry_and_can_be_described() -> None:
 
 
 def test_what_an_entry_needs_is_read_from_its_kind() -> None:
-    assert (COMMANDS.level, LATER.level, EARLIER.level) == (3, 4, 3)
-    assert LATER.required_level(FUTURE.SerializeToString()) == 4
+    assert (COMMANDS.level, LATER.level, EARLIER.level) == (4, 5, 4)
+    assert LATER.required_level(FUTURE.SerializeToString()) == 5
     assert LATER.required_level(LogEntry(noop=Noop()).SerializeToString()) == 1
     assert LATER.required_level(b"") == 1
     with pytest.raises(UnknownCommandError, match="kind 26"):
@@ -62,7 +62,7 @@ def test_a_level_that_was_applied_stays_active(tmp_path: Path) -> None:
     replica.apply(drop_tail=FUTURE.drop_tail)
     replica.apply(noop=Noop())
     replica.reopen()
-    assert replica.machine.state.feature_level == 4
+    assert replica.machine.state.feature_level == 5
 
 
 def test_a_kind_changes_no_more_than_its_entry_says(tmp_path: Path) -> None:

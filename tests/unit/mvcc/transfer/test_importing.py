@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.errors import Gap, InvalidRequest, KeyTooLong, NotBootstrapped, NotPrimary, WrongStore
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rstore_pb2 import (
@@ -17,8 +18,9 @@ from rstore_api.proto.rstore_pb2 import (
     ImportRequest,
     ImportStep,
 )
+from rstore_api.rows import LONG_KEYS_LEVEL
 from rstore_replica.mvcc.data.auth import with_token_key
-from rstore_replica.mvcc.transfer.importing import step_of
+from rstore_replica.mvcc.transfer.importing import holds_long_key, step_of
 from unit.mvcc.replicas import Replica, topology
 from unit.mvcc.transfer.transfers import install
 
@@ -194,9 +196,29 @@ def test_keys_that_cannot_be_are_refused(us: Replica, wrong: dict[str, int], err
         step_of(ImportRequest(revision=REVISION, keys=[kv(1, **wrong)]), us.machine.state)
 
 
+def test_keys_of_every_length_come_in_with_leases(us: Replica) -> None:
+    keys = sorted([b"a", b"k" * 511, b"k" * 512, b"k" * 940, *(b"\xff" * size for size in (511, 512, 600))])
+    whole = [ImportedKey(kv=KeyValue(key=key, create_revision=5, mod_revision=9, version=1, lease=7)) for key in keys]
+    for number, imported in enumerate(whole):
+        imported.sub = number
+    requests = [ImportRequest(revision=REVISION, keys=whole[at : at + 2]) for at in range(0, len(whole), 2)]
+    requests.append(ImportRequest(revision=REVISION, leases=[ImportedLease(id=7, ttl_seconds=60, sub=1)], last=True))
+    assert [holds_long_key(request) for request in requests] == [False, True, True, True, False]
+    after, answer = b"", None
+    for request in requests:
+        request.after_key = after
+        step = step_of(request, us.machine.state)
+        kind = "long_key_import" if holds_long_key(request) else "import_step"
+        answer = us.apply(**{kind: step})
+        after = step.chunk.last_key
+    assert answer == REVISION
+    assert [kv.key for kv in us.range().kvs] == keys == us.machine.lease_keys(7)
+    assert us.machine.state.feature_level == LONG_KEYS_LEVEL
+
+
 def test_lengths_of_keys_and_leases_that_cannot_be_are_refused(us: Replica) -> None:
     long, empty = kv(1), kv(1)
-    long.kv.key, empty.kv.key = b"x" * 512, b""
+    long.kv.key, empty.kv.key = b"x" * (MAX_KEY_BYTES + 1), b""
     with pytest.raises(KeyTooLong):
         step_of(ImportRequest(revision=REVISION, keys=[long]), us.machine.state)
     with pytest.raises(InvalidRequest):
