@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from rstore_api.client import Client, TlsPem
+from rstore_api.client import Client, TlsPem, User
 from rstore_api.domain import names
 from rstore_api.domain.kubernetes import pod_selector
 from rstore_api.errors import StoreError
@@ -70,9 +70,13 @@ def tls_of(pem: Mapping[str, bytes]) -> TlsPem:
 
 
 @asynccontextmanager
-async def open_replica(cluster: Cluster, pod: str, tls: TlsPem) -> AsyncIterator[Client]:
+async def open_replica(cluster: Cluster, pod: str, tls: TlsPem, *, user: User | None = None) -> AsyncIterator[Client]:
     """Yields a client of one replica, through a forwarded port. An error names why forwarding failed."""
-    async with open_pod(cluster, pod, names.CLIENT_PORT, lambda address: Client([address], tls=tls)) as client:
+
+    def make(address: str) -> Client:
+        return Client([address], tls=tls, user=user)
+
+    async with open_pod(cluster, pod, names.CLIENT_PORT, make) as client:
         yield client
 
 
@@ -93,7 +97,13 @@ async def open_pod(cluster: Cluster, pod: str, port: int, make: Callable[[str], 
 
 @asynccontextmanager
 async def open_store(
-    cluster: Cluster, name: str, *, region: str | None, endpoints: Sequence[str] | None, client_name: str = ""
+    cluster: Cluster,
+    name: str,
+    *,
+    region: str | None,
+    endpoints: Sequence[str] | None,
+    client_name: str,
+    user: User | None,
 ) -> AsyncIterator[Client]:
     """Yields a client of the ``endpoints``, or without them of a ready replica of the region (default: the primary).
 
@@ -102,7 +112,7 @@ async def open_store(
     tls = tls_of(await client_certificates(cluster, name, client_name))
     if endpoints:
         try:
-            client = Client(list(endpoints), tls=tls)
+            client = Client(list(endpoints), tls=tls, user=user)
         except ValueError as error:
             raise UsageError(str(error), hint="--endpoint is host:port, for example 127.0.0.1:2379") from error
         async with client:
@@ -115,5 +125,5 @@ async def open_store(
             f'no replica of region "{chosen}" is ready',
             hint=f"`rstore status {name}` and `kubectl get pods -l {pod_selector(name)}` show why",
         )
-    async with open_replica(cluster, ready[0].name, tls) as client:
+    async with open_replica(cluster, ready[0].name, tls, user=user) as client:
         yield client

@@ -10,50 +10,34 @@ from rich.console import Console
 from rstore_api.client import prefix_end
 from rstore_api.proto import rpc_pb2
 
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import (
-    ClientOption,
-    EndpointOption,
-    Output,
-    OutputOption,
-    RegionOption,
-    StoreName,
-    TimeoutOption,
-)
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, printable, table, text_field
+from rstore_cli.store_access import StoreAccess, on_store
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
 
 
-@on_cluster
+@on_store()
 async def put(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     key: Key,
     value: Annotated[str, typer.Argument(metavar="VALUE", help='The value; "-" reads it from standard input.')],
-    region: RegionOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write one key."""
     if not key:
-        raise UsageError("a key is required", hint=f"rstore put {name} KEY VALUE")
+        raise UsageError("a key is required", hint=f"rstore put {store.name} KEY VALUE")
     content = sys.stdin.buffer.read() if value == "-" else value.encode()
-    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
-        response = await client.put(key.encode(), content, timeout_seconds=timeout)
+    async with store.open() as client:
+        response = await client.put(key.encode(), content, timeout_seconds=store.timeout_seconds)
     revision = int(response.header.revision)
     emit({"key": key, "revision": revision}, output, lambda console: console.print(f"OK revision {revision}"))
 
 
-@on_cluster
+@on_store()
 async def get(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     key: Key,
     prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
     revision: Annotated[int, typer.Option("--rev", min=0, help="As of this revision; 0 is now.")] = 0,
@@ -63,10 +47,6 @@ async def get(
         typer.Option("--serializable", help="The replica's own copy, which may be behind, without asking the primary."),
     ] = False,
     value_only: Annotated[bool, typer.Option("--print-value-only", help="Print only the raw values.")] = False,
-    region: RegionOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Read one key, or with --prefix all that begin with it. Exit code 1 when a single key does not exist."""
@@ -80,8 +60,8 @@ async def get(
         limit=limit,
         serializable=local,
     )
-    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
-        response = await client.range(request, timeout_seconds=timeout)
+    async with store.open() as client:
+        response = await client.range(request, timeout_seconds=store.timeout_seconds)
     if not response.kvs and not prefix:
         raise CliError(f'key "{key}" does not exist at revision {revision or response.header.revision}')
     if value_only:
@@ -92,23 +72,18 @@ async def get(
     emit(range_data(response), output, lambda console: _print_range(console, response))
 
 
-@on_cluster
+@on_store()
 async def delete(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     key: Key,
     prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
-    region: RegionOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Delete one key, or with --prefix all that begin with it; prints how many there were."""
     if not key:
         raise UsageError("a key is required", hint="deleting every key is not offered here; etcdctl can do it")
-    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
-        response = await client.delete(key.encode(), prefix=prefix, timeout_seconds=timeout)
+    async with store.open() as client:
+        response = await client.delete(key.encode(), prefix=prefix, timeout_seconds=store.timeout_seconds)
     deleted, revision = int(response.deleted), int(response.header.revision)
     emit(
         {"key": key, "deleted": deleted, "revision": revision},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import grpc
-from rstore_api.errors import OutcomeUnknown, StoreError, UserEmpty
+from rstore_api.errors import AuthFailed, OutcomeUnknown, StoreError, UserEmpty
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -41,7 +41,9 @@ _HINTS = {
 def hint_of(error: StoreError) -> str:
     """Returns what a user can do about an error of a replica; "" if its message says so already."""
     if isinstance(error, UserEmpty):
-        return "etcd's auth is on: with --client NAME the name of that client is the user's, see docs/security.md"
+        return "etcd's auth is on: --user NAME, or --client NAME, whose name is the user's then; see docs/security.md"
+    if isinstance(error, AuthFailed):
+        return "--user NAME:PASSWORD, or RSTORE_USER and RSTORE_PASSWORD, name a user and its password"
     if isinstance(error, OutcomeUnknown):
         return "the write may or may not have happened: read the key before you repeat it"
     return _HINTS.get(error.status, "`rstore status NAME` shows the store's health")

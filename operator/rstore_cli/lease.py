@@ -10,20 +10,10 @@ from rstore_api import methods
 from rstore_api.errors import LeaseNotFound
 from rstore_api.proto import rpc_pb2
 
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import (
-    ClientOption,
-    EndpointOption,
-    Output,
-    OutputOption,
-    RegionOption,
-    StoreName,
-    TimeoutOption,
-)
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, printable, table, text_field
+from rstore_cli.store_access import StoreAccess, on_store
 
 app = typer.Typer(
     name="lease",
@@ -37,20 +27,15 @@ MAX_BITS = 64
 
 
 @app.command("list")
-@on_cluster
+@on_store()
 async def list_leases(
-    cluster: Cluster,
-    name: StoreName,
-    region: RegionOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 10.0,
+    store: StoreAccess,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List all leases, those that end first at first."""
-    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
+    async with store.open() as client:
         request = rpc_pb2.LeaseLeasesRequest()
-        response = await client.call(methods.LEASE_LEASES, request, timeout_seconds=timeout)
+        response = await client.call(methods.LEASE_LEASES, request, timeout_seconds=store.timeout_seconds)
     ids = [written(lease.ID) for lease in response.leases]
 
     def render(console: Console) -> None:
@@ -60,21 +45,16 @@ async def list_leases(
 
 
 @app.command("show")
-@on_cluster
+@on_store()
 async def show(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     lease: LeaseId,
-    region: RegionOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show how long a lease still lives, and its keys. Exit code 1 when it does not exist."""
     request = rpc_pb2.LeaseTimeToLiveRequest(ID=parse(lease), keys=True)
-    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
-        response = await client.call(methods.LEASE_TIME_TO_LIVE, request, timeout_seconds=timeout)
+    async with store.open() as client:
+        response = await client.call(methods.LEASE_TIME_TO_LIVE, request, timeout_seconds=store.timeout_seconds)
     if response.TTL < 0:
         raise CliError(f'lease "{lease}" does not exist')
     left, granted = int(response.TTL), int(response.grantedTTL)
@@ -93,22 +73,17 @@ async def show(
 
 
 @app.command("revoke")
-@on_cluster
+@on_store()
 async def revoke(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     lease: LeaseId,
-    region: RegionOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """End a lease now, and delete its keys. Exit code 1 when it does not exist."""
     request = rpc_pb2.LeaseRevokeRequest(ID=parse(lease))
-    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
+    async with store.open() as client:
         try:
-            response = await client.call(methods.LEASE_REVOKE, request, timeout_seconds=timeout)
+            response = await client.call(methods.LEASE_REVOKE, request, timeout_seconds=store.timeout_seconds)
         except LeaseNotFound as error:
             raise CliError(f'lease "{lease}" does not exist') from error
     revision = int(response.header.revision)

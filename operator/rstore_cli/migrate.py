@@ -17,18 +17,15 @@ from rstore_api.errors import Compacted
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase
 from rstore_api.etcd_files.latest import EtcdSnapshot
 
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import bars, emit, stderr
+from rstore_cli.store_access import StoreAccess, on_store
 
 
-@on_cluster
+@on_store(timeout_seconds=None, has_region=False)
 async def migrate(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     source: Annotated[
         list[str], typer.Option("--from", metavar="HOST:PORT", help="An endpoint of the etcd; may be repeated.")
     ],
@@ -43,8 +40,6 @@ async def migrate(
             "last, compare all keys, and end. Without it the store follows the etcd until Ctrl-C.",
         ),
     ] = False,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Copy a running etcd into a store in which nothing was written: a snapshot first, then each change as it comes,
@@ -60,8 +55,8 @@ async def migrate(
         etcd = Client([one.removeprefix("https://").removeprefix("http://") for one in source], tls=tls)
     except ValueError as error:
         raise UsageError(str(error), hint="--from is host:port, for example 10.0.0.7:2379") from error
-    async with etcd, open_store(cluster, name, region=None, endpoints=endpoint, client_name=as_client) as store:
-        migration = Migration(etcd, store)
+    async with etcd, store.open() as target:
+        migration = Migration(etcd, target)
         try:
             if not await migration.find():
                 await _begin(migration)
@@ -80,8 +75,8 @@ async def migrate(
         {"etcdRevision": revision, "switched": True},
         output,
         lambda console: console.print(
-            f"{name} has everything up to revision {revision} of the etcd, compared key by key. The etcd refuses puts: "
-            f"move its clients to {name}"
+            f"{store.name} has everything up to revision {revision} of the etcd, compared key by key. "
+            f"The etcd refuses puts: move its clients to {store.name}"
         ),
     )
 

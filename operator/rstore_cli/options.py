@@ -40,6 +40,26 @@ ClientOption = Annotated[
         show_default=False,
     ),
 ]
+UserOption = Annotated[
+    str,
+    typer.Option(
+        "--user",
+        metavar="NAME[:PASSWORD]",
+        envvar="RSTORE_USER",
+        help="User of etcd's auth, beside the certificate. Without a password it is asked for.",
+        show_default=False,
+    ),
+]
+PasswordOption = Annotated[
+    str,
+    typer.Option(
+        "--password",
+        metavar="PASSWORD",
+        envvar="RSTORE_PASSWORD",
+        help="Password of --user, which then holds the name alone.",
+        show_default=False,
+    ),
+]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Output format.")]
 RegionOption = Annotated[
     str | None,

@@ -12,13 +12,12 @@ from rstore_api.client import TlsPem
 from rstore_api.domain.hashes import HashAnswer, compare, format_hash
 from rstore_api.errors import FutureRevision, StoreError
 
-from rstore_cli.cluster import Cluster, Pod
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import client_certificates, open_replica, tls_of
+from rstore_cli.cluster import Pod
 from rstore_cli.errors import CliError
-from rstore_cli.options import ClientOption, Output, OutputOption, StoreName, TimeoutOption
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, table
 from rstore_cli.regions import pick_region, region_names
+from rstore_cli.store_access import StoreAccess, on_store
 
 PARALLEL_REPLICAS = 8
 POLL_SECONDS = 0.2
@@ -40,23 +39,20 @@ class Verdict:
         return self.equal and not self.problems
 
 
-@on_cluster
+@on_store(timeout_seconds=30.0, has_region=False, has_endpoint=False)
 async def verify(
-    cluster: Cluster,
-    name: StoreName,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 30.0,
+    access: StoreAccess,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Compare the data of every ready replica in every region at the primary's present revision (HashKV).
 
     Regions that are behind are waited for. Exit code 1 when hashes differ or a region could not be asked.
     """
-    store = await cluster.store(name)
-    tls = tls_of(await client_certificates(cluster, name, as_client))
-    pods = await cluster.pods(name)
+    store = await access.cluster.store(access.name)
+    tls = await access.tls()
+    pods = await access.cluster.pods(access.name)
     primary = pick_region(store, None)
-    revision, hashes = await _ask_all(cluster, tls, pods, primary, timeout)
+    revision, hashes = await _ask_all(access, tls, pods, primary)
     verdict = judge(revision, hashes, region_names(store), primary)
     data = {"revision": revision, "ok": verdict.ok, "problems": list(verdict.problems)}
     emit(
@@ -85,32 +81,30 @@ def judge(revision: int, answers: list[HashAnswer], regions: list[str], primary:
     return Verdict(revision, compared.equal, compared.text, tuple(problems))
 
 
-async def _ask_all(
-    cluster: Cluster, tls: TlsPem, pods: list[Pod], primary: str, timeout_seconds: float
-) -> tuple[int, list[HashAnswer]]:
+async def _ask_all(access: StoreAccess, tls: TlsPem, pods: list[Pod], primary: str) -> tuple[int, list[HashAnswer]]:
     first = next((pod for pod in pods if pod.ready and pod.region == primary), None)
     if first is None:
         raise CliError(f'no replica of the primary region "{primary}" is ready', hint="`kubectl get pods` shows why")
-    async with open_replica(cluster, first.name, tls) as client:
+    async with access.open_replica(first.name, tls) as client:
         # A linearizable read: its header carries a revision that the primary has committed.
-        revision = int((await client.get(b"\0", timeout_seconds=timeout_seconds)).header.revision)
+        revision = int((await client.get(b"\0", timeout_seconds=access.timeout_seconds)).header.revision)
     gate = asyncio.Semaphore(PARALLEL_REPLICAS)
 
     async def ask(pod: Pod) -> HashAnswer:
         if not pod.ready:
             return HashAnswer(pod.region, pod.name, problem="not ready, was not asked")
         async with gate:
-            return await _ask(cluster, tls, pod, revision, timeout_seconds)
+            return await _ask(access, tls, pod, revision)
 
     answers = await asyncio.gather(*(ask(pod) for pod in sorted(pods, key=lambda pod: (pod.region, pod.name))))
     return revision, list(answers)
 
 
-async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_seconds: float) -> HashAnswer:
+async def _ask(access: StoreAccess, tls: TlsPem, pod: Pod, revision: int) -> HashAnswer:
     clock = asyncio.get_running_loop().time
-    deadline = clock() + timeout_seconds
+    deadline = clock() + access.timeout_seconds
     try:
-        async with open_replica(cluster, pod.name, tls) as client:
+        async with access.open_replica(pod.name, tls) as client:
             while True:
                 try:
                     answer = await client.hash_kv(revision, timeout_seconds=max(0.1, deadline - clock()))
@@ -120,7 +114,7 @@ async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_s
                         return HashAnswer(
                             pod.region,
                             pod.name,
-                            problem=f"has not reached revision {revision} within {timeout_seconds:g} s",
+                            problem=f"has not reached revision {revision} within {access.timeout_seconds:g} s",
                         )
                     await asyncio.sleep(POLL_SECONDS)
     except (StoreError, CliError) as error:

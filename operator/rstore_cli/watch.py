@@ -12,18 +12,15 @@ import yaml
 from rstore_api.errors import Compacted
 from rstore_api.proto import kv_pb2
 
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, RegionOption, StoreName
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import printable, text_field
+from rstore_cli.store_access import StoreAccess, on_store
 
 
-@on_cluster
+@on_store(timeout_seconds=None)
 async def watch(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)],
     prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
     from_revision: Annotated[
@@ -31,9 +28,6 @@ async def watch(
     ] = 0,
     prev_kv: Annotated[bool, typer.Option("--prev-kv", help="With what was there before each change.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=0, help="End after so many changes; 0 is never.")] = 0,
-    region: RegionOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Print changes of one key, or with --prefix of all that begin with it, until it is interrupted.
@@ -44,7 +38,7 @@ async def watch(
     if not key and not prefix:
         raise UsageError("a key is required", hint='with --prefix, "" means every key')
     printed = 0
-    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
+    async with store.open() as client:
         items = client.watch(key.encode(), prefix=prefix, start_revision=from_revision, prev_kv=prev_kv)
         async with aclosing(items):
             try:
@@ -55,9 +49,9 @@ async def watch(
                         if printed == limit:
                             return
             except Compacted as error:
+                again = f"--from-revision {error.compact_revision}"
                 raise CliError(
-                    str(error),
-                    hint=f"--from-revision {error.compact_revision}, after `rstore get {name}` of the keys as they are",
+                    str(error), hint=f"{again}, after `rstore get {store.name}` of the keys as they are"
                 ) from error
 
 

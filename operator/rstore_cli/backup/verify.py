@@ -26,44 +26,39 @@ from rstore_cli.archives import (
     find_archive,
     target_of,
 )
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError
-from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, RegionOption, TimeoutOption
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import bars, emit, size
+from rstore_cli.store_access import StoreAccess, on_store
+
+AgainstOption = Annotated[
+    str,
+    typer.Option(
+        "--against",
+        metavar="NAME",
+        help="Compare the state at --at with what a region of this store has at the same revision (HashKV).",
+        show_default=False,
+    ),
+]
 
 
-@on_cluster
+@on_store(timeout_seconds=30.0, named_by=(AgainstOption, ""))
 async def verify(
-    cluster: Cluster,
+    store: StoreAccess,
     destination: Destination,
     store_id: StoreIdOption = None,
-    against: Annotated[
-        str,
-        typer.Option(
-            "--against",
-            metavar="NAME",
-            help="Compare the state at --at with what a region of this store has at the same revision (HashKV).",
-            show_default=False,
-        ),
-    ] = "",
-    region: RegionOption = None,
     at: Annotated[str, typer.Option("--at", metavar="REVISION|TIME|latest", help=AT_HELP)] = "latest",
     epoch: EpochOption = None,
     endpoint_url: EndpointUrlOption = "",
     temporary_folder: TemporaryOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Read all of an archive: every checksum and digest, that the segments follow each other, and that the newest base
     is what the rows before it lead to. Exit code 1 when anything is damaged, missing or different.
     """
-    target = target_of(at)
+    target, against = target_of(at), store.name
     if against and store_id is None:
-        store_id = str((await cluster.store(against)).get("status", {}).get("storeId", "")) or None
+        store_id = str((await store.cluster.store(against)).get("status", {}).get("storeId", "")) or None
     archive = await find_archive(destination, endpoint_url, store_id)
     with bars() as progress:
         checked = await _read_all(archive, progress, temporary_folder)
@@ -82,9 +77,9 @@ async def verify(
     revision = restored.plan.revision
     theirs: int | None = None
     if against:
-        async with open_store(cluster, against, region=region, endpoints=endpoint, client_name=as_client) as client:
+        async with store.open() as client:
             try:
-                theirs = int((await client.hash_kv(revision, timeout_seconds=timeout)).hash)
+                theirs = int((await client.hash_kv(revision, timeout_seconds=store.timeout_seconds)).hash)
             except Compacted as error:
                 raise CliError(
                     f"{against} has compacted revision {revision}, so it cannot be compared there",

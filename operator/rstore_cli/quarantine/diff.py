@@ -6,15 +6,13 @@ import sys
 from collections import Counter
 from typing import Any
 
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import open_store
-from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName, TimeoutOption
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import Document, printable, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import Selection
 from rstore_cli.quarantine.compare import Compared, for_each_key, last_changes
 from rstore_cli.quarantine.options import KeysOption, PrefixesOption, TailName
+from rstore_cli.store_access import StoreAccess, on_store
 
 VALUE_BYTES = 40
 """How much of a value the table shows; the other formats have all of it."""
@@ -22,16 +20,12 @@ MEASURED_KEYS = 500
 HEADERS = ("KEY", "VERDICT", "REVISION", "IN THE TAIL", "PRESENT REVISION", "PRESENT")
 
 
-@on_cluster
+@on_store(timeout_seconds=30.0, has_region=False)
 async def diff(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     tail: TailName,
     key: KeysOption = None,
     prefix: PrefixesOption = None,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Compare what a tail last did to each key with what the store has now.
@@ -41,13 +35,15 @@ async def diff(
 
     Keys are printed as they are compared, so a tail of any size can be piped on.
     """
-    access = await Access.to(cluster, name)
+    access = await Access.to(store.cluster, store.name)
     selection = Selection.of(key, prefix)
     compared_tail = await access.find(tail)
-    changes = await last_changes(access, compared_tail, selection, timeout_seconds=timeout)
+    changes = await last_changes(access, compared_tail, selection, timeout_seconds=store.timeout_seconds)
     printer = Printer(output)
-    async with open_store(cluster, name, region=None, endpoints=endpoint, client_name=as_client) as client:
-        async for one in for_each_key(access, client, compared_tail, changes, _as_it_is, timeout_seconds=timeout):
+    async with store.open() as client:
+        async for one in for_each_key(
+            access, client, compared_tail, changes, _as_it_is, timeout_seconds=store.timeout_seconds
+        ):
             printer.take(one)
     printer.end()
 

@@ -18,17 +18,15 @@ from rstore_api.client import Client
 from rstore_api.errors import StoreError
 from rstore_api.proto import rpc_pb2
 
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
-from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName, TimeoutOption
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, stderr, table, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import CONFLICTS, Selection, Verdict
 from rstore_cli.quarantine.compare import Compared, for_each_key, last_changes
 from rstore_cli.quarantine.diff import shown
 from rstore_cli.quarantine.options import KeysOption, PrefixesOption, TailName
+from rstore_cli.store_access import StoreAccess, on_store
 
 
 class Result(StrEnum):
@@ -62,10 +60,9 @@ class Rules:
     dry_run: bool
 
 
-@on_cluster
+@on_store(timeout_seconds=30.0, has_region=False)
 async def replay(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     tail: TailName,
     key: KeysOption = None,
     prefix: PrefixesOption = None,
@@ -77,9 +74,6 @@ async def replay(
         bool, typer.Option("--include-deletes", help="Delete keys that the tail deleted last.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would be written.")] = False,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Put keys of a tail back into the store, with the last value that the tail has of them, as new writes.
@@ -89,24 +83,26 @@ async def replay(
     """
     if everything == bool(key or prefix):
         raise UsageError(
-            "which keys?", hint=f"rstore quarantine replay {name} {tail} --key KEY, or --prefix PREFIX, or --all"
+            "which keys?", hint=f"rstore quarantine replay {store.name} {tail} --key KEY, or --prefix PREFIX, or --all"
         )
-    access = await Access.to(cluster, name)
+    access = await Access.to(store.cluster, store.name)
     selection, rules = Selection.of(key, prefix), Rules(overwrite, include_deletes, dry_run)
 
     done: list[Replayed] = []
 
     async def work() -> list[bytes]:
         source = await access.find(tail)
-        changes = await last_changes(access, source, selection, timeout_seconds=timeout)
+        changes = await last_changes(access, source, selection, timeout_seconds=store.timeout_seconds)
         with Progress(console=stderr(), disable=not stderr().is_terminal, transient=True) as progress:
             bar = progress.add_task("replaying", total=len(changes))
-            async with open_store(cluster, name, region=None, endpoints=endpoint, client_name=as_client) as client:
+            async with store.open() as client:
 
                 async def act(compared: Compared) -> Replayed:
-                    return await _replay(client, compared, rules, timeout)
+                    return await _replay(client, compared, rules, store.timeout_seconds)
 
-                async for one in for_each_key(access, client, source, changes, act, timeout_seconds=timeout):
+                async for one in for_each_key(
+                    access, client, source, changes, act, timeout_seconds=store.timeout_seconds
+                ):
                     done.append(one)
                     progress.advance(bar)
         return selection.missing_from(changes)
@@ -126,11 +122,11 @@ async def replay(
         raise CliError(f"it ended early: {failure}", hint="repeat it; what was written already is not written again")
     if missing:
         named = ", ".join(shown(one) for one in missing)
-        raise CliError(f"not in the tail: {named}", hint=f"`rstore quarantine show {name} {tail}` lists its keys")
+        raise CliError(f"not in the tail: {named}", hint=f"`rstore quarantine show {store.name} {tail}` lists its keys")
     if counts[Result.CONFLICT]:
         raise CliError(
             f"left alone, since they have been written meanwhile: {counts[Result.CONFLICT]} of {len(done)} keys",
-            hint=f"`rstore quarantine diff {name} {tail}` shows both values; --overwrite takes the tail's",
+            hint=f"`rstore quarantine diff {store.name} {tail}` shows both values; --overwrite takes the tail's",
         )
 
 

@@ -17,20 +17,18 @@ from rstore_cli.archives import (
     find_archive,
     target_of,
 )
-from rstore_cli.cluster import Cluster
-from rstore_cli.commands import on_cluster
 from rstore_cli.errors import UsageError
-from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName, TimeoutOption
+from rstore_cli.options import Output, OutputOption
 from rstore_cli.restore.from_archive import Past, restore_from_archive
 from rstore_cli.restore.from_etcd import restore_from_etcd
 from rstore_cli.restore.in_place import restore_in_place
 from rstore_cli.restore.into import Into
+from rstore_cli.store_access import StoreAccess, on_store
 
 
-@on_cluster
+@on_store(timeout_seconds=30.0, has_region=False)
 async def restore(
-    cluster: Cluster,
-    name: StoreName,
+    store: StoreAccess,
     from_etcd: Annotated[
         Path | None,
         typer.Option("--from-etcd", help="A file that `etcdctl snapshot save` wrote.", exists=True, dir_okay=False),
@@ -87,9 +85,6 @@ async def restore(
     skip_hash_check: Annotated[
         bool, typer.Option("--skip-hash-check", help="FILE is a copy of an etcd's data file, which has no hash.")
     ] = False,
-    endpoint: EndpointOption = None,
-    as_client: ClientOption = "",
-    timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Fill a store in which nothing was written with a snapshot of an etcd, or with what a store was at a revision or a
@@ -104,7 +99,7 @@ async def restore(
         raise UsageError("--in-place takes the past state from an archive: --from-archive DESTINATION")
     if not in_place and (prefix or yes or previewed):
         raise UsageError("--prefix, --yes and --previewed belong to --in-place")
-    into = Into(cluster, name, endpoint, as_client, timeout, output)
+    into = Into(store, output)
     if from_etcd is not None:
         jump = REVISION_JUMP if bump_revision is None else bump_revision
         await restore_from_etcd(into, from_etcd, check_hash=not skip_hash_check, revision_jump=jump)
@@ -112,7 +107,7 @@ async def restore(
     assert from_archive is not None
     target = target_of(at)
     if in_place and store_id is None:
-        store_id = str((await cluster.store(name)).get("status", {}).get("storeId", "")) or None
+        store_id = str((await store.cluster.store(store.name)).get("status", {}).get("storeId", "")) or None
     past = Past(await find_archive(from_archive, endpoint_url, store_id), target, epoch, temporary_folder)
     if in_place:
         await restore_in_place(into, past, prefix or [], previewed=previewed, really=yes)

@@ -49,14 +49,14 @@ async def read_past(past: Past, progress: Progress) -> AsyncIterator[Restorable]
 async def restore_from_archive(into: Into, past: Past, *, revision_jump: int | None) -> None:
     """Fills the store, and prints what was done. Raises ArchiveError, CliError, StoreError."""
     with bars() as progress:
-        async with read_past(past, progress) as restored, into.open() as client:
+        async with read_past(past, progress) as restored, into.store.open() as client:
             table, card = restored.table, past.archive.card
             filled = await fill_and_compare(
                 client,
                 table,
                 past.archive.described,
                 revision_jump=restored.revision_jump if revision_jump is None else revision_jump,
-                timeout_seconds=into.timeout_seconds,
+                timeout_seconds=into.store.timeout_seconds,
                 progress=progress,
             )
             keys, leases, records = len(table), len(table.leases), len(table.auth)
@@ -75,6 +75,6 @@ async def restore_from_archive(into: Into, past: Past, *, revision_jump: int | N
         into.output,
         lambda console: console.print(
             f"{keys} keys and {leases} leases of {past.archive.described} at revision {restored.plan.revision} are in "
-            f"{into.name}, {how}; it goes on from revision {filled.revision}"
+            f"{into.store.name}, {how}; it goes on from revision {filled.revision}"
         ),
     )

@@ -22,14 +22,14 @@ async def restore_from_etcd(into: Into, path: Path, *, check_hash: bool, revisio
         hint = "a copy of a data file, which has no hash, is taken with --skip-hash-check"
         raise CliError(f"{path} cannot be restored: {error}", hint=hint if check_hash else "") from error
     with snapshot, bars() as progress:
-        async with into.open() as client:
+        async with into.store.open() as client:
             try:
                 filled = await fill_and_compare(
                     client,
                     snapshot,
                     str(path),
                     revision_jump=revision_jump,
-                    timeout_seconds=into.timeout_seconds,
+                    timeout_seconds=into.store.timeout_seconds,
                     progress=progress,
                 )
             except DamagedDatabase as error:
@@ -45,6 +45,6 @@ async def restore_from_etcd(into: Into, path: Path, *, check_hash: bool, revisio
         into.output,
         lambda console: console.print(
             f"{len(snapshot)} keys and {len(snapshot.leases)} leases of revision {snapshot.revision} are in "
-            f"{into.name}, compared key by key; it goes on from revision {filled.revision}"
+            f"{into.store.name}, compared key by key; it goes on from revision {filled.revision}"
         ),
     )

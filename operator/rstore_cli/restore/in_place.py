@@ -23,8 +23,8 @@ async def restore_in_place(into: Into, past: Past, prefixes: list[str], *, previ
     """Shows how the store differs from the past state, or writes that. Raises ArchiveError, CliError, StoreError."""
     ranges = ranges_of(prefixes)
     with bars() as progress:
-        async with read_past(past, progress) as restored, into.open() as client:
-            now = await client.get(b"\0", timeout_seconds=into.timeout_seconds)
+        async with read_past(past, progress) as restored, into.store.open() as client:
+            now = await client.get(b"\0", timeout_seconds=into.store.timeout_seconds)
             revision = previewed or now.header.revision
             keys = restored.table.keys
             try:
@@ -33,7 +33,7 @@ async def restore_in_place(into: Into, past: Past, prefixes: list[str], *, previ
                     lambda within: keys(*within),
                     ranges,
                     revision=revision,
-                    timeout_seconds=into.timeout_seconds,
+                    timeout_seconds=into.store.timeout_seconds,
                 )
                 written: Written | None = None
                 if really:
@@ -43,19 +43,20 @@ async def restore_in_place(into: Into, past: Past, prefixes: list[str], *, previ
                         lambda within: keys(*within),
                         ranges,
                         revision=revision,
-                        timeout_seconds=into.timeout_seconds,
+                        timeout_seconds=into.store.timeout_seconds,
                         advance=lambda changes: progress.advance(writing, changes),
                     )
             except Compacted as error:
                 raise CliError(
-                    f"revision {revision} of {into.name}, with which the past state was compared, is compacted by now",
+                    f"revision {revision} of {into.store.name}, with which the past state was compared, is compacted "
+                    "by now",
                     hint="make a new preview: repeat the command without --yes and without --previewed",
                 ) from error
     past_revision = restored.plan.revision
     emit(
         _data(shown, written, past_revision),
         into.output,
-        lambda console: _print(console, into.name, shown, written, past_revision),
+        lambda console: _print(console, into.store.name, shown, written, past_revision),
     )
     if written is not None and written.conflicts:
         named = ", ".join(printable(change.key) for change in written.first_conflicts)

@@ -8,13 +8,11 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol
-
-from grpc import aio
+from typing import Protocol
 
 from rstore_api.client.leases import Lease
-from rstore_api.client.login import Streams
-from rstore_api.dialling.endpoint import TEMPORARY, failure_of, retry_delay_seconds
+from rstore_api.client.login import REFUSALS, Refusals, Streams, status_of
+from rstore_api.dialling.endpoint import TEMPORARY, retry_delay_seconds
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.errors import (
     ElectionNoLeader,
@@ -204,10 +202,11 @@ class Election:
 
     async def observe(self) -> AsyncGenerator[kv_pb2.KeyValue, None]:
         """Yields who leads, each other leader and each value that is proclaimed from then on, for ever. Of those that
-        follow each other fast, some may be left out. Raises PermissionDenied or NotSupported.
+        follow each other fast, some may be left out. Raises PermissionDenied, UserEmpty, InvalidAuthToken, AuthFailed
+        or NotSupported.
         """
         last: tuple[int, int] = (0, 0)
-        attempt = 0
+        attempt, refusals = 0, Refusals()
         while True:
             endpoint = self._endpoints[attempt % len(self._endpoints)]
             try:
@@ -217,6 +216,7 @@ class Election:
                     await stream.done_sending()
                     while (response := await stream.receive()) is not None:
                         attempt -= attempt // len(self._endpoints) * len(self._endpoints)
+                        refusals.clear()
                         shown = response.kv.create_revision, response.kv.mod_revision
                         if shown != last:
                             last = shown
@@ -224,7 +224,11 @@ class Election:
                 finally:
                     await stream.close()
             except LinkBrokenError as error:
-                _raise_refusal(error.__cause__)
+                failure = status_of(error)
+                if isinstance(failure, NotSupported | PermissionDenied):
+                    raise failure from error
+                if isinstance(failure, REFUSALS):
+                    refusals.note(failure, endpoint)
             except StoreError as error:
                 if not isinstance(error, Unreachable):
                     raise
@@ -232,9 +236,3 @@ class Election:
             rounds, within_round = divmod(attempt, len(self._endpoints))
             if within_round == 0:
                 await asyncio.sleep(retry_delay_seconds(rounds, self._rng))
-
-
-def _raise_refusal(cause: Any) -> None:
-    failure = failure_of(cause, changes=False) if isinstance(cause, aio.AioRpcError) else None
-    if isinstance(failure, NotSupported | PermissionDenied):
-        raise failure

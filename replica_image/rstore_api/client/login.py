@@ -11,7 +11,7 @@ from typing import Protocol
 from grpc import aio
 
 from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, failure_of
-from rstore_api.dialling.stream import StreamCall
+from rstore_api.dialling.stream import LinkBrokenError, StreamCall
 from rstore_api.errors import (
     AuthNotEnabled,
     AuthOldRevision,
@@ -90,6 +90,12 @@ class Login:
         return True
 
 
+def status_of(error: LinkBrokenError) -> StoreError | None:
+    """Returns what a stream has ended with, None when that was no status."""
+    cause = error.__cause__
+    return failure_of(cause, changes=False) if isinstance(cause, aio.AioRpcError) else None
+
+
 class Streams(Protocol):
     """Opens streams to one replica."""
 
@@ -100,6 +106,23 @@ class Streams(Protocol):
 
     def refused(self, error: StoreError) -> bool:
         """Returns whether a stream that answered with this error may be opened again."""
+
+
+class Refusals:
+    """The refusals of streams in a row, each opened in place of the one before."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def clear(self) -> None:
+        """To be called when a stream works."""
+        self._count = 0
+
+    def note(self, error: StoreError, streams: Streams) -> None:
+        """Returns when the stream that answered with this error may be opened again, else raises the error."""
+        self._count += 1
+        if self._count > MAX_REFUSALS or not streams.refused(error):
+            raise error
 
 
 class UserStreams:

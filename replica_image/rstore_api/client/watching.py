@@ -8,10 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from grpc import aio
-
-from rstore_api.client.login import MAX_REFUSALS, Streams
-from rstore_api.dialling.endpoint import failure_of, retry_delay_seconds
+from rstore_api.client.login import REFUSALS, Refusals, Streams, status_of
+from rstore_api.dialling.endpoint import retry_delay_seconds
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.errors import (
     Compacted,
@@ -50,25 +48,24 @@ async def follow(
     when the watch is refused, NotSupported where there is no watch.
     """
     following = _Following(request)
-    attempt = refusals = 0
+    attempt, refusals = 0, Refusals()
     while True:
         endpoint = endpoints[attempt % len(endpoints)]
         try:
             async with aclosing(following.once(endpoint)) as items:
                 async for changes in items:
                     attempt -= attempt // len(endpoints) * len(endpoints)  # it works: the pauses begin anew
-                    refusals = 0
+                    refusals.clear()
                     yield changes
         except LinkBrokenError as error:
-            cause = error.__cause__
-            failure = failure_of(cause, changes=False) if isinstance(cause, aio.AioRpcError) else None
+            failure = status_of(error)
             if isinstance(failure, NotSupported | PermissionDenied):
                 raise failure from error
+            if isinstance(failure, REFUSALS):
+                refusals.note(failure, endpoint)
         except StoreError as error:
             if not isinstance(error, Unreachable):
-                refusals += 1
-                if refusals > MAX_REFUSALS or not endpoint.refused(error):
-                    raise
+                refusals.note(error, endpoint)
                 continue
         attempt += 1
         rounds, within_round = divmod(attempt, len(endpoints))

@@ -55,8 +55,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster)
             async with Client([address], tls=server.files.read(), server_name="localhost") as client:
                 yield client
 
-        monkeypatch.setattr("rstore_cli.restore.into.open_store", open_it)
-        monkeypatch.setattr("rstore_cli.backup.verify.open_store", open_it)
+        monkeypatch.setattr("rstore_cli.store_access.open_store", open_it)
         yield server
 
 

@@ -142,6 +142,9 @@ async def test_a_client_with_a_password_goes_on_when_its_token_is_refused(start_
             await root.call(methods.AUTH_DISABLE, rpc.AuthDisableRequest())
             await User(near).call(methods.AUTH_ENABLE, rpc.AuthEnableRequest())
 
+        for follow in (near.election(b"a/e").observe(), near.watch(b"a/k")):
+            with pytest.raises(UserEmpty):
+                await anext(follow)
         async with east.client(user=PasswordUser("alice", "secret")) as alice, alice.lease(3) as lease:
             await alice.put(b"a/k", b"1", lease=lease.id)
             seen: list[bytes] = []

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from cryptography import x509
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rstore_api.domain.kubernetes import SEEN_KINDS
-from rstore_api.errors import FutureRevision, LeaseNotFound, StoreError
+from rstore_api.errors import AuthFailed, AuthNotEnabled, FutureRevision, LeaseNotFound, StoreError, UserEmpty
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2_grpc
 from rstore_cli.cluster import Pod
 from rstore_cli.errors import CliError, NotFoundError
@@ -223,13 +223,24 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
+def refuse(context: grpc.ServicerContext, error: StoreError) -> NoReturn:
+    """Ends a call with this error."""
+    context.set_trailing_metadata(error.trailing_metadata())
+    context.abort(error.status, error.message)
+    raise AssertionError("abort raises")
+
+
 class FakeReplica(
     rpc_pb2_grpc.KVServicer,
     rpc_pb2_grpc.MaintenanceServicer,
     rpc_pb2_grpc.WatchServicer,
     rpc_pb2_grpc.LeaseServicer,
+    rpc_pb2_grpc.AuthServicer,
+    grpc.ServerInterceptor,
 ):
-    """Keys in a dictionary, one revision per put; ``hash`` and ``revision`` can be set."""
+    """Keys in a dictionary, one revision per put; ``hash`` and ``revision`` can be set. Auth is on while there are
+    ``passwords``, by user; a user's token is its name.
+    """
 
     def __init__(self) -> None:
         self.keys: dict[bytes, tuple[bytes, int]] = {}
@@ -241,9 +252,31 @@ class FakeReplica(
         self.watched: list[rpc_pb2.WatchCreateRequest] = []
         self.shown: list[rpc_pb2.WatchResponse] = []
         """What each watch is sent, after it was created."""
+        self.passwords: dict[str, str] = {}
+        self.users: list[str] = []
+        """Those that authenticated."""
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        handler = continuation(details)
+        if not self.passwords or dict(details.invocation_metadata).get("token") in self.passwords:
+            return handler
+        if handler is None or handler.response_streaming or details.method.endswith("/Authenticate"):
+            return handler
+        return grpc.unary_unary_rpc_method_handler(lambda _request, context: refuse(context, UserEmpty()))
+
+    def Authenticate(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.AuthenticateResponse:
+        if not self.passwords:
+            refuse(context, AuthNotEnabled())
+        if self.passwords.get(request.name) != request.password:
+            refuse(context, AuthFailed())
+        self.users.append(request.name)
+        return rpc_pb2.AuthenticateResponse(token=request.name)
 
     def Watch(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[rpc_pb2.WatchResponse]:
         self.watched.append(next(requests).create_request)
+        if self.passwords and dict(context.invocation_metadata()).get("token") not in self.passwords:
+            yield rpc_pb2.WatchResponse(canceled=True, cancel_reason=UserEmpty.text)
+            return
         header = rpc_pb2.ResponseHeader(revision=self.revision)
         yield rpc_pb2.WatchResponse(header=header, created=True)
         yield from self.shown
@@ -262,8 +295,7 @@ class FakeReplica(
 
     def Put(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.PutResponse:
         if self.failure is not None:
-            context.set_trailing_metadata(self.failure.trailing_metadata())
-            context.abort(self.failure.status, str(self.failure))
+            refuse(context, self.failure)
         self.revision += 1
         self.keys[request.key] = (request.value, self.revision)
         response = rpc_pb2.PutResponse()
@@ -293,17 +325,13 @@ class FakeReplica(
 
     def LeaseRevoke(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.LeaseRevokeResponse:
         if self.leases.pop(request.ID, None) is None:
-            error = LeaseNotFound()
-            context.set_trailing_metadata(error.trailing_metadata())
-            context.abort(error.status, error.message)
+            refuse(context, LeaseNotFound())
         self.revision += 1
         return rpc_pb2.LeaseRevokeResponse(header=rpc_pb2.ResponseHeader(revision=self.revision))
 
     def HashKV(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.HashKVResponse:
         if request.revision > self.revision:
-            error = FutureRevision()
-            context.set_trailing_metadata(error.trailing_metadata())
-            context.abort(error.status, error.message)
+            refuse(context, FutureRevision())
         return rpc_pb2.HashKVResponse(hash=self.hash, hash_revision=request.revision)
 
 
@@ -311,11 +339,12 @@ class FakeReplica(
 def serve(replica: FakeReplica, authority: Authority) -> Iterator[tuple[str, int]]:
     """Serve a replica on a free loopback port with mutual TLS; yields its address."""
     certificate, key = authority.issue("peer")
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), interceptors=[replica])
     rpc_pb2_grpc.add_KVServicer_to_server(replica, server)
     rpc_pb2_grpc.add_MaintenanceServicer_to_server(replica, server)
     rpc_pb2_grpc.add_WatchServicer_to_server(replica, server)
     rpc_pb2_grpc.add_LeaseServicer_to_server(replica, server)
+    rpc_pb2_grpc.add_AuthServicer_to_server(replica, server)
     if isinstance(replica, rstore_pb2_grpc.QuarantineServicer):
         rstore_pb2_grpc.add_QuarantineServicer_to_server(replica, server)
     credentials = grpc.ssl_server_credentials([(key, certificate)], authority.ca, require_client_auth=True)
