@@ -95,6 +95,8 @@ class Memory:
     """Regions whose leaders decide about the next step; while there are any, the others are not asked."""
     problems: Problems | None = None
     """What the last comparison found wrong with the objects; None once one of them has changed."""
+    behind: frozenset[str] = frozenset()
+    """The regions whose StatefulSets did not have the newest pod template then."""
     compared_at: float = 0.0
     hashes: HashMemory = HashMemory()
     recorded_at: float = 0.0
@@ -188,12 +190,15 @@ def looked_again(memory: Memory, observed: Observed, moment: Moment) -> Memory:
     )
 
 
-def planned(memory: Memory, *, problems: Problems | None, watch_closely: frozenset[str]) -> Memory:
+def planned(
+    memory: Memory, *, problems: Problems | None, behind: frozenset[str], watch_closely: frozenset[str]
+) -> Memory:
     """The memory after a plan. ``problems`` is None where what is done changes what was compared."""
     compared = memory.known_problems is None
     return replace(
         memory,
         problems=problems,
+        behind=behind,
         compared_at=memory.moment.seconds if compared else memory.compared_at,
         watch_closely=watch_closely,
     )

@@ -208,12 +208,16 @@ class _Planner:
         )
 
     def _regions_behind(self) -> frozenset[str]:
-        """The regions that are given the newest pod template when it is their turn in a roll; a store that has not been
-        created has no turns."""
-        if self.effective is None or not self.truth.epoch:
+        """The regions that are given the newest pod template when it is their turn in a roll. A store that has not been
+        created has no turns; one of which a pod is ready has been, though nothing else shows it."""
+        if self.effective is None:
             return frozenset()
+        if self.memory.problems is not None and self.memory.known_problems is not None:
+            return self.memory.behind
         asked_at = self.given.annotations.get(RESTARTED_AT, "")
-        return regions_behind(self.ref, self.effective.spec, self.given.image, self.observed, asked_at)
+        behind = regions_behind(self.ref, self.effective.spec, self.given.image, self.observed, asked_at)
+        created = bool(self.truth.epoch) or any(region.ready_pods for region in self.observed.regions.values())
+        return behind if created else frozenset()
 
     def _region_topologies(self) -> tuple[RegionTopology, ...]:
         """Of the spec, or, when it is invalid, as the regions themselves have it."""
@@ -305,6 +309,7 @@ class _Planner:
         memory = planned(
             self.memory,
             problems=None if changing or removal else object_problems,
+            behind=self.behind,
             watch_closely=self._watch_closely(progressed.intent) if hurry else frozenset(),
         )
         return Plan(

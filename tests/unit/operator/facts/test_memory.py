@@ -232,9 +232,9 @@ def test_when_objects_need_not_be_compared(
         EMPTY, moment=at(100), problems=problems, compared_at=compared_at, watch_closely=frozenset(closely)
     )
     assert memory.known_problems == known
-    after = planned(memory, problems=(), watch_closely=frozenset())
+    after = planned(memory, problems=(), behind=frozenset({"a"}), watch_closely=frozenset())
     assert after.compared_at == (100 if known is None else compared_at)
-    assert (after.problems, after.watch_closely) == ((), frozenset())
+    assert (after.problems, after.behind, after.watch_closely) == ((), {"a"}, frozenset())
 
 
 def test_what_was_done_is_added_and_failures_are_the_newest() -> None:

@@ -6,8 +6,10 @@ import copy
 
 import pytest
 from rstore_api.domain.kubernetes import RESTARTED_AT, TEMPLATE_HASH
+from rstore_operator.facts.memory import Memory
 from unit.operator.planning.rollout.moving_world import MovingWorld
 from unit.operator.planning.rollout.rolling_world import BAD_IMAGE, RollingWorld
+from unit.operator.world import World
 
 LARGE = {"us-east": 3, "eu-west": 3, "ap-south": 1}
 SMALL = {"us-east": 1, "eu-west": 1, "ap-south": 1}
@@ -161,6 +163,32 @@ def test_an_operator_of_before_did_not_write_the_hash_down() -> None:
     for _ in range(100):
         world.step()
     assert [template_image(world, name) for name in LARGE] == ["replica:1", "replica:1", BAD_IMAGE]
+
+
+def test_an_operator_that_knows_nothing_of_a_store_but_its_ready_pods_holds_a_template_back() -> None:
+    """The status is lost with the process before, and no replica answers."""
+    world = RollingWorld(LARGE)
+    world.checks = False
+    world.status, world.memory, world.image = {}, Memory(), BAD_IMAGE
+    for region in world.regions.values():
+        region.up = False
+    decided = world.decide()
+    world.act(decided)
+    assert [template_image(world, name) for name in LARGE] == ["replica:1"] * 3
+
+
+def test_a_store_that_was_never_created_gets_a_corrected_template_at_once() -> None:
+    world = World()
+    world.image = BAD_IMAGE
+    for _ in range(3):
+        world.step()
+        for region in world.regions.values():
+            region.up = False
+    world.image = "replica:2"
+    world.step()
+    sets = [child for (kind, _), child in world.children.items() if kind == "StatefulSet"]
+    images = {child["spec"]["template"]["spec"]["containers"][0]["image"] for child in sets}
+    assert (len(sets), images) == (3, {"replica:2"})
 
 
 def test_a_paused_store_says_that_a_change_waits() -> None:
