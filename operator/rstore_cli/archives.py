@@ -16,14 +16,16 @@ from rstore_backup.restoring.key_table import TableUnusable
 from rstore_backup.restoring.plan import AtRevision, AtTime, Latest, Target
 from rstore_backup.stores import Below, open_store
 
+from rstore_cli.cluster import Cluster
 from rstore_cli.errors import CliError, UsageError
 
 Destination = Annotated[
     str,
     typer.Argument(
-        metavar="DESTINATION",
-        help="Where archives are: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder. "
-        "Credentials come from the environment, by the names that the provider's own tools use.",
+        metavar="DESTINATION|NAME",
+        help="Where archives are: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder; or "
+        "a ReplicatedStore, whose spec.backup says so. Credentials come from the environment, by the names that the "
+        "provider's own tools use.",
     ),
 ]
 StoreIdOption = Annotated[
@@ -79,9 +81,36 @@ class Archive:
         return f"{self.card.namespace}/{self.card.name} ({self.card.store_id})"
 
 
-async def archives_in(destination: str, endpoint_url: str) -> list[Archive]:
-    """Returns the archives in a destination, in the order of their stores' ids. Raises CliError."""
-    root = open_store(destination, endpoint_url)
+@dataclass(frozen=True)
+class Place:
+    """Where to look. ``store_id``: None for whichever store's archive is there."""
+
+    destination: str
+    endpoint_url: str
+    store_id: str | None
+
+
+async def place_of(cluster: Cluster, text: str, endpoint_url: str, store_id: str | None) -> Place:
+    """Returns where the archive is that a command names: by a URL, or by a store, which is also that of the archive.
+
+    Raises CliError.
+    """
+    if "://" in text:
+        return Place(text, endpoint_url, store_id)
+    store = await cluster.store(text)
+    backup = store.get("spec", {}).get("backup")
+    if not backup:
+        raise CliError(f'store "{text}" has no spec.backup', hint="name the destination instead: s3://bucket/prefix")
+    own_id = str(store.get("status", {}).get("storeId", "")) or None
+    return Place(str(backup["destination"]), endpoint_url or str(backup.get("endpoint", "")), store_id or own_id)
+
+
+async def archives_in(place: Place) -> list[Archive]:
+    """Returns the archives in a destination, in the order of their stores' ids. Raises CliError, ArchiveError."""
+    root = open_store(place.destination, place.endpoint_url)
+    if place.store_id is not None:
+        objects = Below(root, place.store_id)
+        return [Archive(objects, await read_card(objects, place.store_id))]
     found: list[Archive] = []
     for folder in await root.folders(""):
         objects = Below(root, folder)
@@ -91,20 +120,19 @@ async def archives_in(destination: str, endpoint_url: str) -> list[Archive]:
             continue  # a folder of something else
     if not found:
         raise CliError(
-            f"there is no archive in {destination}", hint="an archive has a folder with the store's id there"
+            f"there is no archive in {place.destination}", hint="an archive has a folder with the store's id there"
         )
     return found
 
 
-async def find_archive(destination: str, endpoint_url: str, store_id: str | None) -> Archive:
+async def find_archive(place: Place) -> Archive:
     """Returns the archive of a store; without an id the only one that is there. Raises CliError, ArchiveError."""
-    if store_id is not None:
-        objects = Below(open_store(destination, endpoint_url), store_id)
-        return Archive(objects, await read_card(objects, store_id))
-    found = await archives_in(destination, endpoint_url)
+    found = await archives_in(place)
     if len(found) > 1:
         named = ", ".join(archive.described for archive in found)
-        raise UsageError(f"{destination} has the archives of several stores: {named}", hint="name one by --store-id")
+        raise UsageError(
+            f"{place.destination} has the archives of several stores: {named}", hint="name one by --store-id"
+        )
     return found[0]
 
 

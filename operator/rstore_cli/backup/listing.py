@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from rich.console import Console
 from rstore_backup.restoring.catalogue import Catalogue, read_catalogue
 from rstore_backup.restoring.plan import missing, time_of
 
-from rstore_cli.archives import Archive, Destination, EndpointUrlOption, StoreIdOption, archives_in, find_archive
+from rstore_cli.archives import Archive, Destination, EndpointUrlOption, StoreIdOption, archives_in, place_of
 from rstore_cli.backup.described import base_data, branches_data, holes_data, spans_data
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, size, stderr, table
 
 
-def list_archives(
+@on_cluster
+async def list_archives(
+    cluster: Cluster,
     destination: Destination,
     store_id: StoreIdOption = None,
     endpoint_url: EndpointUrlOption = "",
@@ -24,14 +27,7 @@ def list_archives(
     """List the archives in a destination: of each store its bases, from which revision and time until which a restore
     is possible, where rows are missing, and branches that a failover has lost.
     """
-    asyncio.run(_list(destination, store_id, endpoint_url, output))
-
-
-async def _list(destination: str, store_id: str | None, endpoint_url: str, output: Output) -> None:
-    if store_id is None:
-        archives = await archives_in(destination, endpoint_url)
-    else:
-        archives = [await find_archive(destination, endpoint_url, store_id)]
+    archives = await archives_in(await place_of(cluster, destination, endpoint_url, store_id))
     catalogues = [(archive, await read_catalogue(archive.objects, archive.card.store_id)) for archive in archives]
     data = {"archives": [_data(archive, catalogue) for archive, catalogue in catalogues]}
     emit(data, output, lambda console: _print(console, catalogues))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -11,14 +10,18 @@ from rstore_backup import bases, names, segments
 from rstore_backup.errors import ObjectMissing
 from rstore_backup.restoring.plan import time_of
 
-from rstore_cli.archives import Archive, Destination, EndpointUrlOption, StoreIdOption, find_archive
+from rstore_cli.archives import Archive, Destination, EndpointUrlOption, StoreIdOption, find_archive, place_of
 from rstore_cli.backup.described import base_data
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit
 
 
-def show(
+@on_cluster
+async def show(
+    cluster: Cluster,
     destination: Destination,
     what: Annotated[
         str,
@@ -33,16 +36,12 @@ def show(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show one base or segment. A segment is read whole, and checked."""
-    asyncio.run(_show(destination, what, store_id, endpoint_url, output))
-
-
-async def _show(destination: str, what: str, store_id: str | None, endpoint_url: str, output: Output) -> None:
     if not what.isdecimal() and names.parse_segment(what) is None:
         raise UsageError(
             f"{what} is neither the revision of a base nor the name of a segment",
             hint="`rstore backup list` shows the bases; names of segments are in messages about them",
         )
-    archive = await find_archive(destination, endpoint_url, store_id)
+    archive = await find_archive(await place_of(cluster, destination, endpoint_url, store_id))
     try:
         data = await (_base(archive, int(what)) if what.isdecimal() else _segment(archive, what))
     except ObjectMissing as error:

@@ -24,6 +24,7 @@ from rstore_cli.archives import (
     StoreIdOption,
     TemporaryOption,
     find_archive,
+    place_of,
     target_of,
 )
 from rstore_cli.errors import CliError
@@ -59,7 +60,7 @@ async def verify(
     target, against = target_of(at), store.name
     if against and store_id is None:
         store_id = str((await store.cluster.store(against)).get("status", {}).get("storeId", "")) or None
-    archive = await find_archive(destination, endpoint_url, store_id)
+    archive = await find_archive(await place_of(store.cluster, destination, endpoint_url, store_id))
     with bars() as progress:
         checked = await _read_all(archive, progress, temporary_folder)
         rebuilding = progress.add_task("rebuilding", total=None)

@@ -15,6 +15,7 @@ from rstore_cli.archives import (
     StoreIdOption,
     TemporaryOption,
     find_archive,
+    place_of,
     target_of,
 )
 from rstore_cli.errors import UsageError
@@ -37,8 +38,9 @@ async def restore(
         str | None,
         typer.Option(
             "--from-archive",
-            metavar="DESTINATION",
-            help="Where the archive of a store is: s3://bucket/prefix, gs://…, az://… or file:///folder.",
+            metavar="DESTINATION|NAME",
+            help="Where the archive of a store is: s3://bucket/prefix, gs://…, az://… or file:///folder; or the store "
+            "itself, whose spec.backup says so.",
             show_default=False,
         ),
     ] = None,
@@ -108,7 +110,8 @@ async def restore(
     target = target_of(at)
     if in_place and store_id is None:
         store_id = str((await store.cluster.store(store.name)).get("status", {}).get("storeId", "")) or None
-    past = Past(await find_archive(from_archive, endpoint_url, store_id), target, epoch, temporary_folder)
+    place = await place_of(store.cluster, from_archive, endpoint_url, store_id)
+    past = Past(await find_archive(place), target, epoch, temporary_folder)
     if in_place:
         await restore_in_place(into, past, prefix or [], previewed=previewed, really=yes)
     else:

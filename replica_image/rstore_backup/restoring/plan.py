@@ -123,7 +123,7 @@ class Recoverable:
         for base, start in reversed(self._starts()):
             if settled(self.history, start) <= wanted <= max(start, self._reach(start)):
                 pieces = self._pieces(start, wanted)
-                return Plan(base, pieces, start, max(revision, start), self.history)
+                return Plan(base, pieces, start, revision, self.history)
         raise NotRestorable(self._why_not(revision))
 
     def at_time(self, time_ms: int) -> Piece | int:

@@ -83,7 +83,7 @@ def test_a_past_revision_fills_an_empty_store(archived: Archived, destination: s
     assert done.code == 0, done.err
     assert f"{len(state.keys)} keys and {len(state.leases)} leases of default/orders ({STORE_ID}) at" in done.out
     assert "compared key by key" in done.out
-    assert stored(store) == state.keys
+    assert stored(store) == {key: each._replace(sub=0) for key, each in state.keys.items()}
     assert leases(store) == state.leases
     newest = max(header.last_revision for header in archived.headers)
     assert store.revision == newest + REVISION_JUMP
@@ -240,6 +240,15 @@ def test_refused_credentials_say_where_they_come_from(
     monkeypatch.setattr("rstore_cli.archives.open_store", refuse)
     done = run("backup", "verify", destination)
     assert (done.code, "AWS_ACCESS_KEY_ID" in done.err) == (1, True)
+
+
+def test_an_archive_is_named_by_its_store(destination: str, cluster: FakeCluster, run: Run) -> None:
+    assert "has no spec.backup" in run("backup", "list", "orders").err
+    cluster.objects["spec"]["backup"] = {"destination": destination}
+    cluster.objects["status"]["storeId"] = STORE_ID
+    assert f"default/orders ({STORE_ID})" in run("backup", "list", "orders").out
+    cluster.objects["status"]["storeId"] = "another"
+    assert "there is no archive of store another" in run("restore", "carts", "--from-archive", "orders").err
 
 
 def test_the_archives_of_several_stores_are_told_apart(destination: str, cluster: FakeCluster, run: Run) -> None:

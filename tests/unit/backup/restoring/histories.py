@@ -32,6 +32,8 @@ class Stored(NamedTuple):
     modified: int
     version: int
     lease: int
+    sub: int = 0
+    """Its place among the changes of ``modified``."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Change:
     revision: int
     rows: list[rows.Row]
     deleted: DeletedRange | None = None
+    time_ms: int = 0
+    """When it was received."""
 
 
 def record_of(changes: list[Change], after: int, time_ms: int) -> Record:
@@ -79,6 +83,8 @@ class Archived:
         self.states: dict[int, dict[int, State]] = {}
         self.times: dict[int, int] = {}
         self.waiting: list[Change] = []
+        self.recent: list[Change] = []
+        """Of the epoch, in the archive."""
         self.archived = BASE_REVISION
         self.clock = 1_000
         self.previous: Link | None = None
@@ -93,7 +99,7 @@ class Archived:
 
     def step(self) -> None:
         """Does one thing at random."""
-        kinds = {self.change: 20, self.cut: 4, self.base: 1, self.fail_over: 1}
+        kinds = {self.change: 20, self.cut: 4, self.second_archiver: 1, self.base: 1, self.fail_over: 1}
         self.random.choices(list(kinds), list(kinds.values()))[0]()
 
     def change(self) -> None:
@@ -108,7 +114,7 @@ class Archived:
             lease = self.random.choice([0, 0, *leases])
             value = b"%d" % revision * self.random.choice([0, 1, 40])
             created, version = (before.created, before.version + 1) if before else (revision, 1)
-            keys[key] = Stored(value, created, revision, version, lease)
+            keys[key] = Stored(value, created, revision, version, lease, len(made))
             made.append(rows.Row(revision, len(made), key, value, created, version, lease))
 
         def delete(key: bytes) -> None:
@@ -170,6 +176,7 @@ class Archived:
         self.line[self.revision] = self.state
         start = EpochStart(self.epoch + 1, fork + jump + 1, self.random.choice(["east", "west"]), fork if jump else 0)
         self.history = (*self.history, start)
+        self.recent = []
         self.previous = self._link_at(fork)
         self._write(self._header(fork, self.revision, self.revision), [])
         self.archived = self.revision
@@ -195,14 +202,39 @@ class Archived:
         at = self.archived
         for together in self._received():
             self.clock += self.random.randint(0, 50)
+            for change in together:
+                change.time_ms = self.clock
             records.append(record_of(together, at, self.clock))
             at = together[-1].revision
             self.times[self.clock] = at
         count = sum(change.deleted.count if change.deleted else len(change.rows) for change in self.waiting)
         header = self._header(self.archived, self.waiting[0].revision, at, rows_count=count)
-        times = records[0].time_ms, records[-1].time_ms
-        self._write(msgspec.structs.replace(header, first_time_ms=times[0], last_time_ms=times[1]), records)
+        self._write(_with_times(header, records), records)
+        self.recent += self.waiting
         self.waiting, self.archived = [], at
+
+    def second_archiver(self) -> None:
+        """Another archiver writes rows that are in the archive already, cut elsewhere; now and then the rows after
+        them follow that.
+        """
+        self.cut()
+        if len(self.recent) < 4:
+            return
+        begin = self.random.randint(1, len(self.recent) - 2)
+        after, some = self.recent[begin - 1].revision, self.recent[begin:][: self.random.randint(1, 6)]
+        name = names.segment(self.epoch, some[0].revision)
+        if name in self.store.objects:
+            return
+        at, records = after, []
+        for change in some:
+            records.append(record_of([change], at, change.time_ms))
+            at = change.revision
+        count = sum(change.deleted.count if change.deleted else len(change.rows) for change in some)
+        previous = self.previous
+        header = self._header(after, some[0].revision, at, rows_count=count)
+        self._write(_with_times(header, records), records)
+        if at != self.archived or self.random.random() < 0.5:
+            self.previous = previous
 
     def _received(self) -> list[list[Change]]:
         """Returns what waits, as it was received: some revisions together."""
@@ -221,7 +253,7 @@ class Archived:
         if names.manifest(self.revision) in self.store.objects:
             return
         frames = [
-            rows.Row(stored.modified, 0, key, stored.value, stored.created, stored.version, stored.lease)
+            rows.Row(stored.modified, stored.sub, key, stored.value, stored.created, stored.version, stored.lease)
             for key, stored in sorted(self.state.keys.items())
         ]
         leases = {_lease_key(lease): rows.LEASE_VALUE.pack(ttl, 0) for lease, ttl in self.state.leases.items()}
@@ -264,6 +296,11 @@ class Archived:
         own = [header for header in self.headers if header.history == self.history[: len(header.history)]]
         name = next(header.name for header in reversed(own) if header.after_revision <= revision)
         return segments.decode(name, self.store.objects[name]).link
+
+
+def _with_times(header: SegmentHeader, records: list[Record]) -> SegmentHeader:
+    first, last = records[0].time_ms, records[-1].time_ms
+    return msgspec.structs.replace(header, first_time_ms=first, last_time_ms=last)
 
 
 def _lease_key(lease: int) -> bytes:

@@ -27,8 +27,12 @@ async def state_at(store: MemoryStore, target: Target, epoch: int | None = None)
         store, STORE_ID, target, epoch=epoch, begin=lambda objects: None, advance=lambda objects: None
     )
     with restored.table as table:
-        kvs = [key.kv for key in table.imported_keys()]
-        keys = {kv.key: Stored(kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease) for kv in kvs}
+        keys = {
+            key.kv.key: Stored(
+                key.kv.value, key.kv.create_revision, key.kv.mod_revision, key.kv.version, key.kv.lease, key.sub
+            )
+            for key in table.imported_keys()
+        }
         assert list(keys) == sorted(keys)
         assert len(table) == len(keys)
         return restored.plan.revision, State(keys, dict(table.leases), dict(table.auth))
