@@ -16,7 +16,7 @@ UNFINISHED = ".unfinished-"
 
 
 class FolderStore:
-    """Objects below a folder that exists; work is done in threads."""
+    """Objects below a folder, which is made with the first of them; work is done in threads."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -50,7 +50,6 @@ class FolderStore:
         await asyncio.to_thread(self._delete, name)
 
     def _create(self, name: str, data: bytes) -> None:
-        self._require_root()
         path = self._root / name
         unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
         try:

@@ -75,11 +75,13 @@ async def test_a_deleted_object_may_be_written_again(store: ObjectStore) -> None
     assert await store.get("a/b/c") == b"2"
 
 
-async def test_a_folder_that_is_gone_is_no_archive_without_objects(tmp_path: Path) -> None:
+async def test_a_folder_is_made_with_the_first_object_and_is_none_before(tmp_path: Path) -> None:
     store = open_store(f"file://{tmp_path}/none")
-    for ask in (store.create("a", b"x"), store.get("a"), store.list_after("a"), store.folders("")):
+    for ask in (store.get("a"), store.list_after("a"), store.folders("")):
         with pytest.raises(DestinationInvalid, match="there is no folder"):
             await ask
+    await store.create("a/b", b"x")
+    assert await store.folders("") == ["a"]
 
 
 async def test_what_a_writer_left_when_it_died_is_no_object(tmp_path: Path) -> None:

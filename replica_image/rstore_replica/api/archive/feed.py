@@ -125,7 +125,8 @@ def base_revision(machine: ReplicatedMachine, shown: int, request: pb.BaseReques
     revision = settled(state.history, shown)
     if revision < request.min_revision:
         raise errors.Behind(f"revision {revision} may be shown here, {request.min_revision} is asked for")
-    return tuple(start for start in state.history if start.first_revision <= revision), revision
+    begun = tuple(start for start in state.history if start.first_revision <= revision)
+    return begun or state.history[:1], revision  # nothing was written yet in the first epoch
 
 
 def _is_compacted(machine: ReplicatedMachine, revision: int) -> bool:

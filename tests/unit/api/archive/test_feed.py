@@ -153,3 +153,9 @@ def test_the_revision_of_a_base(replica: Replica) -> None:
         base_revision(replica.machine, 7, BaseRequest(store_id="other"))
     promote(replica, 2)
     assert base_revision(replica.machine, replica.machine.revision, BaseRequest()) == (FIRST, 9)
+
+
+def test_a_base_of_a_store_in_which_nothing_was_written(tmp_path: Path) -> None:
+    replica = Replica(tmp_path / "us")
+    assert base_revision(replica.machine, 1, BaseRequest()) == (FIRST, 1)
+    replica.machine.close()

@@ -69,6 +69,19 @@ async def test_the_log_and_a_base(replica: Replica) -> None:
     assert names.STORE in world.objects.archive()
 
 
+async def test_a_store_in_which_nothing_was_written(tmp_path: Path) -> None:
+    replica = Replica(tmp_path / "us")
+    world = World(replica)
+    async with world.running() as progress:
+        await world.until(lambda: world.is_complete(progress))
+        (manifest,) = world.objects.manifests()
+        assert (manifest.revision, manifest.epoch, manifest.rows, manifest.parts) == (1, 1, 0, ())
+        write(replica, 3)
+        await world.until(lambda: world.is_complete(progress))
+    check(world)
+    replica.machine.close()
+
+
 async def test_another_archiver_goes_on_where_the_first_has_ended(replica: Replica) -> None:
     world = World(replica)
     await world.archive_all()
