@@ -6,10 +6,12 @@ Randomness is in the keys alone; they and the time come in as arguments, so whet
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, wraps
+from hashlib import sha256
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -28,8 +30,12 @@ RENEW_AFTER = 2 / 3
 """The part of its lifetime after which a certificate or an authority is replaced."""
 UNUSABLE = "it cannot be used"
 """How the problems of a certificate begin that nobody accepts; with any other one it works until it is replaced."""
-CHECKED = 256
-"""Results of checks that are kept: the same certificates are looked at again and again."""
+LOADED = 256
+"""Certificates that are kept as objects."""
+CHECKED = 8192
+"""Results of each check that are kept, in 0.2 KiB each: the same certificates of hundreds of stores are looked at again
+and again."""
+T = TypeVar("T")
 AuthorityKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -100,7 +106,7 @@ def make_certificate(
 
 def authority_problem(pair: KeyPair, now: datetime) -> str:
     """Why this authority cannot be used; "" when it can."""
-    problem = _pair_problem(pair)
+    problem = _pair_problem(pair.certificate, pair.key)
     if problem:
         return problem
     certificate = _loaded(pair.certificate)
@@ -113,20 +119,36 @@ def authority_problem(pair: KeyPair, now: datetime) -> str:
     return ""
 
 
-@lru_cache(maxsize=CHECKED)
+def _kept(check: Callable[[bytes, bytes], T]) -> Callable[[bytes, bytes], T]:
+    """Returns the check of two texts with its newest results kept, by a digest of the texts and not the texts."""
+    results: dict[bytes, T] = {}
+
+    @wraps(check)
+    def checked(first: bytes, second: bytes) -> T:
+        key = sha256(sha256(first).digest() + second).digest()
+        if key not in results:
+            if len(results) >= CHECKED:
+                del results[next(iter(results))]
+            results[key] = check(first, second)
+        return results[key]
+
+    return checked
+
+
+@lru_cache(maxsize=LOADED)
 def _loaded(certificate: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(certificate)
 
 
-@lru_cache(maxsize=CHECKED)
-def _pair_problem(pair: KeyPair) -> str:
+@_kept
+def _pair_problem(certificate: bytes, key: bytes) -> str:
     """Why certificate and key are no pair; checking an RSA key takes tens of milliseconds."""
     try:
-        certificate = _loaded(pair.certificate)
-        key = serialization.load_pem_private_key(pair.key, None)
+        public = _loaded(certificate).public_key()
+        private = serialization.load_pem_private_key(key, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return "it cannot be read: certificate and key must be PEM"
-    return "" if key.public_key() == certificate.public_key() else "its key does not belong to its certificate"
+    return "" if private.public_key() == public else "its key does not belong to its certificate"
 
 
 def authority_due(certificate: bytes, now: datetime) -> bool:
@@ -159,7 +181,7 @@ def issued_at(certificate: bytes) -> datetime:
     return _loaded(certificate).not_valid_before_utc + CLOCK_SKEW
 
 
-@lru_cache(maxsize=CHECKED)
+@_kept
 def is_issued_by(certificate: bytes, authority: bytes) -> bool:
     """Whether the authority has signed the certificate (both PEM); False when either cannot be read."""
     try:
@@ -173,7 +195,7 @@ def is_issued_by(certificate: bytes, authority: bytes) -> bool:
 def certificate_problem(pair: KeyPair, authorities: Iterable[bytes], request: CertificateRequest, now: datetime) -> str:
     """Why this certificate must be replaced: unreadable, of none of the authorities, other names, due; "" when it is
     good."""
-    problem = _pair_problem(pair)
+    problem = _pair_problem(pair.certificate, pair.key)
     if problem:
         return f"{UNUSABLE}: {problem}"
     certificate = _loaded(pair.certificate)
@@ -197,7 +219,7 @@ def _renewal_time(certificate: x509.Certificate) -> datetime:
     return certificate.not_valid_before_utc + lifetime * RENEW_AFTER
 
 
-@lru_cache(maxsize=CHECKED)
+@lru_cache(maxsize=LOADED)
 def _is_root(certificate: x509.Certificate) -> bool:
     """Whether it is a self-signed certificate that may sign others, as far as its extensions say."""
     try:

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import verification
 from rstore_operator.facts.actions import CertificateRequest
+from rstore_operator.specs import certificates
 from rstore_operator.specs.certificates import (
     KeyPair,
     authority_problem,
@@ -116,3 +117,22 @@ def test_a_certificate_never_outlives_its_authority() -> None:
 
 def test_private_keys_are_not_shown_by_accident() -> None:
     assert "PRIVATE" not in repr(GOOD)
+
+
+def test_results_of_checks_are_kept_for_each_pair_of_texts_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "CHECKED", 3)
+    asked: list[tuple[bytes, bytes]] = []
+
+    @certificates._kept
+    def check(first: bytes, second: bytes) -> str:
+        asked.append((first, second))
+        return f"{first!r} {second!r}"
+
+    for texts in ((b"ab", b"c"), (b"a", b"bc"), (b"", b"abc")) * 2:
+        assert check(*texts) == f"{texts[0]!r} {texts[1]!r}"
+    assert len(asked) == 3
+    check(b"new", b"")
+    check(b"", b"abc")
+    assert len(asked) == 4
+    check(b"ab", b"c")
+    assert len(asked) == 5, "the oldest made room"
