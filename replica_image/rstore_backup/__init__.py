@@ -1,1 +1,1 @@
-"""The archive of a store, outside the store: its log of revisions, and bases; docs/backup.md has the format."""
+"""The archive of a store, outside the store: its log of revisions, and bases; docs/archive-format.md has the format."""

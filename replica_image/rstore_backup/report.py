@@ -97,7 +97,8 @@ class Report(_Document, frozen=True):
     """The newest that the region has confirmed, as far as the archiver has been told."""
     lag_revisions: int = 0
     lag_seconds: float = 0.0
-    """Age of the oldest revision that is known and not archived yet."""
+    """Age of the oldest revision that came and is not archived yet; while something fails, the time since
+    ``archived_time_ms``, for nobody knows what is missing."""
     line_from_revision: int = 0
     """The rows after this one are in the archive without a hole."""
     line_because: str = ""

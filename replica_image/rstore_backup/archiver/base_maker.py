@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 
@@ -22,7 +23,7 @@ from rstore_backup.report import BaseProgress
 
 _log = get_logger(__name__)
 
-PART_BYTES = 16 << 20
+PART_BYTES = 8 << 20
 """Of rows, before they are compressed; a part is in memory as a whole."""
 
 
@@ -94,7 +95,7 @@ class BaseMaker:
     ) -> PartInfo:
         header = PartHeader(header.store_id, header.history, header.revision, number, rows)
         name = names.part(header.revision, number, attempt)
-        data = bases.encode_part(header, chunks)
+        data = await asyncio.to_thread(bases.encode_part, header, chunks)
         await self._retry(lambda: self._create(name, data))
         return PartInfo(name, len(data), rows, sealed.digest_of(data))
 

@@ -25,7 +25,7 @@ from rstore_backup.segments import Link
 
 _log = get_logger(__name__)
 
-QUEUED_MESSAGES = 8
+QUEUED_MESSAGES = 4
 """Of about a mebibyte each, that may come while a segment is being written; the region keeps the rest."""
 
 T = TypeVar("T")
@@ -60,6 +60,7 @@ class LogWriter:
         self._retry = retry
         self._link = tip.link
         self._archived = tip.revision
+        progress.archived_time_ms = max(progress.archived_time_ms, tip.time_ms)
         self.line = LineBuilder(store_id, tip)
         self.on_archived: Callable[[], None] = lambda: None
         """Called after each segment."""
@@ -110,7 +111,7 @@ class LogWriter:
                 begins_because="the segment before it is not in the archive",
                 line_from_revision=header.after_revision,
             )
-        data = segments.encode(header, draft.records)
+        data = await asyncio.to_thread(segments.encode, header, draft.records)
         try:
             await self._store.create(header.name, data)
         except ObjectExists:

@@ -81,7 +81,7 @@ class Progress:
             archived_time_ms=self.archived_time_ms,
             region_revision=self.region_revision,
             lag_revisions=max(0, self.region_revision - self.archived_revision),
-            lag_seconds=max(0, now_ms - self.waiting_since_ms) / 1000 if self.waiting_since_ms else 0.0,
+            lag_seconds=self._lag_seconds(now_ms),
             line_from_revision=self.line_from_revision,
             line_because=self.line_because,
             first_recoverable_revision=oldest.revision if oldest else 0,
@@ -92,6 +92,12 @@ class Progress:
             next_base_ms=self.next_base_ms,
             error=error,
         )
+
+    def _lag_seconds(self, now_ms: int) -> float:
+        since = self.waiting_since_ms
+        if self.error is not None and self.archived_time_ms:
+            since = min(since or now_ms, self.archived_time_ms)
+        return max(0, now_ms - since) / 1000 if since else 0.0
 
 
 def base_report(manifest: Manifest, request: str | None = None) -> BaseReport:

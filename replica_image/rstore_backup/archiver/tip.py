@@ -8,15 +8,21 @@ from rstore_backup import bases, card, names, sealed, segments
 from rstore_backup.archiver.builder import Tip
 from rstore_backup.bases import Manifest
 from rstore_backup.card import Card
-from rstore_backup.errors import Damaged, ObjectExists, ObjectMissing, WrongStore
+from rstore_backup.errors import Damaged, DestinationInvalid, ObjectExists, ObjectMissing, WrongStore
 from rstore_backup.objects import ObjectInfo, ObjectStore
 from rstore_backup.segments import Link
 
 
 async def claim(store: ObjectStore, wanted: Card) -> None:
-    """Begins the archive, or makes sure that it is that store's. Raises WrongStore, Damaged."""
+    """Begins the archive, or makes sure that it is that store's. Raises WrongStore; DestinationInvalid where objects
+    can be replaced.
+    """
     try:
-        await store.create(names.STORE, card.encode(wanted))
+        for _ in range(2):
+            await store.create(names.STORE, card.encode(wanted))
+        raise DestinationInvalid(
+            "this object store replaces what is to be created only (it ignores If-None-Match): it cannot be used"
+        )
     except ObjectExists:
         try:
             card.decode(await store.get(names.STORE), wanted.store_id)

@@ -310,7 +310,13 @@ class Replica:
             learners=lambda: locations.learners,
             scheme="https",
         )
-        archive = ArchiveService(machine=machine, pump=self._pump, clock=self._clock, config=self._replication_config)
+        archive = ArchiveService(
+            machine=machine,
+            pump=self._pump,
+            clock=self._clock,
+            config=self._replication_config,
+            has_leader=lambda: group.status().leader is not None,
+        )
         admin = AdminService(
             calls=calls,
             controller=replication.controller,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import grpc
 from rstore_api import methods
 from rstore_api.domain.forks import Chain
-from rstore_api.errors import Compacted, DeadlineExceeded, StoreError
+from rstore_api.errors import Compacted, DeadlineExceeded, NoLeader, NotReady, StoreError
 from rstore_api.logs import get_logger
 from rstore_api.messages import history_messages
 from rstore_api.proto import rstore_pb2 as pb
@@ -40,6 +41,8 @@ POSITION_SECONDS = 1.0
 """Between two messages at most."""
 GATHER_SECONDS = 0.1
 """Between two batches that are not full, so that a write at a time does not become a batch at a time."""
+KNOWN_SECONDS = 5.0
+"""Until it must be known what may be shown; another replica may know."""
 UNREAD_SECONDS = 60.0
 """A caller that takes nothing for so long is given up."""
 
@@ -47,12 +50,17 @@ UNREAD_SECONDS = 60.0
 class ArchiveService:
     """Answers on the peer port."""
 
-    def __init__(self, *, machine: Machine, pump: Pump, clock: Clock, config: ReplicationConfig) -> None:
-        """``pump`` knows which revision may be shown; ``config`` for how long compaction waits."""
+    def __init__(
+        self, *, machine: Machine, pump: Pump, clock: Clock, config: ReplicationConfig, has_leader: Callable[[], bool]
+    ) -> None:
+        """``pump`` knows which revision may be shown; ``config`` for how long compaction waits;
+        ``has_leader`` says whether this replica can know what is new in its region.
+        """
         self._machine = machine
         self._pump = pump
         self._clock = clock
         self._config = config
+        self._has_leader = has_leader
         self._followers = Turns(places=MAX_FOLLOWERS, places_per_client=MAX_FOLLOWERS, max_waiting=MAX_WAITING)
         self._bases = Turns(places=MAX_BASES, places_per_client=MAX_BASES, max_waiting=MAX_WAITING)
 
@@ -75,7 +83,7 @@ class ArchiveService:
         hold = self._new_hold()
         with self._pump.followed(news.set):
             try:
-                await self._pump.known()
+                await self._known()
                 start = begin(self._machine, self._pump.shown, request)
                 if not hold.take(start.after_revision):
                     raise Compacted(f"revision {start.after_revision} is gone")
@@ -90,6 +98,7 @@ class ArchiveService:
             news.clear()
             if not feed.holds:
                 return
+            hold.review()
             batch = feed.next_batch(self._pump.shown)
             if batch is not None:
                 await _write(context, pb.FollowResponse(batch=batch))
@@ -97,15 +106,15 @@ class ArchiveService:
                 if feed.revision >= self._pump.shown:
                     await asyncio.sleep(GATHER_SECONDS)
                 continue
+            self._require_leader()
             await _write(context, pb.FollowResponse(position=self._position()))
             hold.progressed()  # what follows is on its way as soon as there is any
-            try:
-                await asyncio.wait_for(news.wait(), POSITION_SECONDS)
-            except TimeoutError:
-                hold.review()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POSITION_SECONDS):
+                    await news.wait()
 
     async def _base(self, request: pb.BaseRequest, context: Context) -> None:
-        await self._pump.known()
+        await self._known()
         history, revision = base_revision(self._machine, self._pump.shown, request)
         state, data_id = self._machine.state, self._machine.data_id
         hold = self._new_hold()
@@ -145,6 +154,20 @@ class ArchiveService:
                 await asyncio.sleep(reading_seconds)
         finally:
             hold.release()
+
+    async def _known(self) -> None:
+        """Returns once it is known what may be shown. Raises NoLeader, NotReady."""
+        self._require_leader()
+        try:
+            async with asyncio.timeout(KNOWN_SECONDS):
+                await self._pump.known()
+        except TimeoutError:
+            raise NotReady("it is not known here what has been confirmed") from None
+
+    def _require_leader(self) -> None:
+        """Raises NoLeader: another replica may know more than this one."""
+        if not self._has_leader():
+            raise NoLeader
 
     def _new_hold(self) -> HistoryHold:
         return HistoryHold(
@@ -187,6 +210,7 @@ async def _serve(
 
 async def _write(context: Context, message: Any) -> None:
     try:
-        await asyncio.wait_for(context.write(message), UNREAD_SECONDS)
+        async with asyncio.timeout(UNREAD_SECONDS):
+            await context.write(message)
     except TimeoutError:
         raise DeadlineExceeded(f"nothing was taken for {UNREAD_SECONDS:.0f} s") from None

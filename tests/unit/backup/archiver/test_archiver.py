@@ -311,6 +311,20 @@ async def test_an_archive_of_another_store_is_left_alone(replica: Replica) -> No
     assert world.objects.objects == {f"{STORE}/{names.STORE}": other}
 
 
+async def test_an_object_store_that_replaces_objects_is_refused(replica: Replica) -> None:
+    world = World(replica)
+
+    def forget(name: str) -> None:
+        world.objects.objects.pop(name, None)
+
+    world.objects.before = forget  # so that what is created takes the place of what was there
+    async with world.running() as progress:
+        await world.until(lambda: progress.error is not None)
+        assert progress.error.problem is Problem.DESTINATION_INVALID
+        assert "If-None-Match" in progress.error.text
+    assert list(world.objects.archive()) == [names.STORE]
+
+
 async def test_bases_on_request_and_by_schedule(replica: Replica) -> None:
     world = World(replica)
     async with world.running() as progress:
