@@ -114,7 +114,7 @@ def cut_off(scene: Scene) -> CutOff | LostData | None:
     leader = scene.observed.leader(scene.truth.primary_region)
     if leader is not None and leader.tenure is not None and leader.tenure.missing_revision:
         return LostData(leader.tenure.missing_revision)
-    ages = _ages_ms(scene, since_epoch=1 if _stayed(scene) else scene.truth.epoch)
+    ages = grant_ages_ms(scene, since_epoch=1 if _stayed(scene) else scene.truth.epoch)
     late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
     return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if scene.voters.decides(late) else None
 
@@ -127,7 +127,7 @@ def writes_stopped_at(scene: Scene) -> datetime | None:
     one that reported its tenure had it then.
     """
     primary, memory, now = scene.truth.primary_region, scene.memory, scene.clock.now
-    ages = sorted(_ages_ms(scene, since_epoch=scene.truth.epoch).values())
+    ages = sorted(grant_ages_ms(scene, since_epoch=scene.truth.epoch).values())
     seconds = []
     if ages:
         needed = max((majority(len(board)) - 1 for board in scene.voters.boards), default=1)
@@ -149,7 +149,7 @@ def _stayed(scene: Scene) -> bool:
     return last is not None and (last.mode, last.epoch, last.from_region, last.outcome) == aborted
 
 
-def _ages_ms(scene: Scene, *, since_epoch: int) -> dict[str, int]:
+def grant_ages_ms(scene: Scene, *, since_epoch: int) -> dict[str, int]:
     """How long ago the other regions granted last, where they did in that epoch or later."""
     leaders = {name: scene.observed.leader(name) for name in scene.voters.regions - {scene.truth.primary_region}}
     return {

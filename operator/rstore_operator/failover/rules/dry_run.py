@@ -8,13 +8,18 @@ from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.choice import candidates, loss_in
 from rstore_operator.failover.lost import is_apart
 from rstore_operator.failover.rules.decisions import Begin, Wait
+from rstore_operator.failover.rules.fencing import fencing
 from rstore_operator.failover.rules.requests import request
 from rstore_operator.failover.scene import Scene
 from rstore_operator.planning.hashes import warning_of
 
 
 def dry_run(scene: Scene, target: str) -> tuple[bool, str]:
-    """Whether ``failover-to`` with that region would begin a change of primary now, and what it would cost."""
+    """Whether ``failover-to`` with that region would begin a change of primary now, and what it would cost; of the
+    primary region, whether it would be replaced by itself.
+    """
+    if target == scene.truth.primary_region or not scene.truth.epoch:
+        return fencing(scene)
     truth, under_way = scene.truth, scene.status.failover is not None
     lost = scene.observed.leader(truth.primary_region) is None or is_apart(scene, target)
     forced = bool(truth.epoch) and target != truth.primary_region and lost
