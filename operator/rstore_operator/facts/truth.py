@@ -28,8 +28,13 @@ def read_truth(observed: Observed, memory: Memory, status: StoreStatus) -> Truth
     claims = [(replica.epoch, replica.region) for replica in replicas if replica.primary and replica.epoch > 0]
     reported = [(replica.epoch, replica.topology) for replica in replicas if replica.topology is not None]
     topologies = [topology for _, topology in reported]
-    # The topology of the first epoch is sent before that begins; it has begun where a region has received some of it.
-    claims += [(item.epoch, item.primary_region) for epoch, item in reported if item.epoch > 1 or epoch >= item.epoch]
+    # The topology of the first epoch is sent before that begins. It has begun where a region has received some of it;
+    # as long as the region that it names does not answer, that one may be about to, with all of its data.
+    claims += [
+        (item.epoch, item.primary_region)
+        for epoch, item in reported
+        if item.epoch > 1 or (epoch >= item.epoch and observed.leader(item.primary_region) is not None)
+    ]
     if status.epoch and status.primary_region:
         claims.append((status.epoch, status.primary_region))
     epoch, primary = max(claims, default=(0, ""))
