@@ -16,7 +16,7 @@ from rstore_cli.output import bars, emit, printable, table, text_field
 from rstore_cli.restore.from_archive import Past, read_past
 from rstore_cli.restore.into import Into
 
-_VERBS = {Kind.CREATE: "put back", Kind.OVERWRITE: "overwritten", Kind.DELETE: "deleted"}
+_VERBS = {Kind.CREATE: "put back", Kind.OVERWRITE: "overwrite", Kind.DELETE: "delete"}
 
 
 async def restore_in_place(into: Into, past: Past, prefixes: list[str], *, previewed: int | None, really: bool) -> None:
@@ -100,9 +100,9 @@ def _print(console: Console, name: str, shown: Preview, written: Written | None,
         console.print(table(("KEY", "CHANGE"), [(printable(change.key), change.kind.value) for change in shown.first]))
     if shown.total > len(shown.first):
         console.print(f"… and {shown.total - len(shown.first)} more")
-    counts = ", ".join(f"{shown.counts[kind]} keys are {_VERBS[kind]}" for kind in Kind)
+    counts = ", ".join(f"{shown.counts[kind]} keys to {_VERBS[kind]}" for kind in Kind)
     console.print(
-        f"from revision {shown.revision} back to revision {past_revision}: {counts}; {shown.same} are the same, and "
-        f"{shown.leased} are left alone since they are attached to a lease"
+        f"from revision {shown.revision} back to what there was at revision {past_revision}: {counts}; {shown.same} "
+        f"are the same, {shown.leased} are left alone since they are attached to a lease"
     )
     console.print(f"nothing was written; repeat it with --yes --previewed {shown.revision}")

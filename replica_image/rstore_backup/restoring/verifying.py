@@ -11,6 +11,7 @@ from pathlib import Path
 from rstore_backup import bases, segments
 from rstore_backup.bases import Manifest
 from rstore_backup.errors import Damaged, ObjectMissing
+from rstore_backup.line import Hole
 from rstore_backup.objects import ObjectStore
 from rstore_backup.restoring.catalogue import Catalogue, in_order, read_catalogue
 from rstore_backup.restoring.key_table import KeyTable
@@ -31,9 +32,11 @@ class Checked:
     different_bases: tuple[int, ...]
 
     @property
-    def ok(self) -> bool:
-        """Whether all that is there is what was written."""
-        return not self.catalogue.damaged and not self.different_bases
+    def new_beginnings(self) -> tuple[Hole, ...]:
+        """Where rows are missing that the archiver could not get any more; no damage."""
+        line = self.catalogue.line()
+        reasons = {listed.header.begins_because for listed in self.catalogue.segments}
+        return tuple(hole for hole in (line.holes if line is not None else ()) if hole.reason in reasons)
 
 
 async def verify(

@@ -105,9 +105,7 @@ def test_a_store_in_use_becomes_what_it_was(archived: Archived, destination: str
     restore = ["restore", "orders", "--from-archive", destination, "--store-id", STORE_ID, "--at", str(revision)]
     preview = run(*restore, "--in-place")
     assert preview.code == 0, preview.err
-    assert (
-        f"{len(unleased) - 2} keys are put back, 1 keys are overwritten, 1 keys are deleted; 1 are the" in preview.out
-    )
+    assert f"{len(unleased) - 2} keys to put back, 1 keys to overwrite, 1 keys to delete; 1 are the" in preview.out
     assert f"--yes --previewed {seen}" in preview.out
     assert store.revision == seen, "a preview writes nothing"
 
@@ -173,7 +171,8 @@ def test_an_archive_is_listed_shown_and_verified(archived: Archived, destination
     Path(destination.removeprefix("file://"), STORE_ID, name).write_bytes(data)
     damaged = run("backup", "verify", destination)
     assert damaged.code == 1
-    assert f"damaged: {name}" in damaged.out + damaged.err
+    assert f"damaged: {name}" in damaged.out
+    assert "objects of" in damaged.out
 
 
 @pytest.mark.parametrize(
