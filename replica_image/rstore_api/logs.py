@@ -13,7 +13,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 MAX_FRAMES = 20
-OURS = ("rstore_api", "rstore_replica", "rstore_operator", "rstore_kube")
+OURS = ("rstore_api", "rstore_backup", "rstore_replica", "rstore_operator", "rstore_kube")
 LEVELS = ("debug", "info", "warning", "error")
 
 

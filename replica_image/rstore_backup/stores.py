@@ -6,6 +6,7 @@ Credentials come from the environment, by the names that each provider's own too
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +36,15 @@ RETRY_SECONDS = 30
 """After which a request that is tried again by the library is given up."""
 MAX_TEXT = 500
 """Characters of an error that the library reports; some quote the whole answer."""
+
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+_NO_ACCESS = (
+    *("redential", "metadata endpoint", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"),
+    *("AuthenticationFailed", "AuthorizationFailure", "401 Unauthorized", "403 Forbidden"),
+)
+"""In texts of errors that the library gives no class of their own, as when a list is asked for."""
+_ANSWER = re.compile("<Code>([^<]*)</Code>.*?<Message>([^<]*)</Message>")
+_DURATION = re.compile(r" in [0-9.]+(ns|µs|ms|s)\b")
 
 T = TypeVar("T")
 
@@ -201,17 +211,21 @@ def _error_of(error: Exception, name: str, url: str, *, puts: bool) -> ArchiveEr
     text = _text(error)
     if isinstance(error, exceptions.AlreadyExistsError | exceptions.PreconditionError):
         return ObjectExists(name)
+    if any(word in text for word in _NO_BUCKET):
+        return DestinationInvalid(f"{url}: there is no such bucket: {text}")
     if isinstance(error, FileNotFoundError | exceptions.NotFoundError):
-        if puts or "NoSuchBucket" in text or "ContainerNotFound" in text:
-            return DestinationInvalid(f"{url}: there is no such bucket: {text}")
-        return ObjectMissing(name)
+        return DestinationInvalid(f"{url}: there is no such bucket: {text}") if puts else ObjectMissing(name)
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
         return AccessRefused(f"{url}: {text}")
-    if any(word in text for word in ("redential", "metadata endpoint", "InvalidAccessKeyId", "SignatureDoesNotMatch")):
+    if any(word in text for word in _NO_ACCESS):
         return AccessRefused(f"{url}: {text}")
-    return StoreUnavailable(f"{url}: {name}: {text}")
+    return StoreUnavailable(f"{url}: {text}")
 
 
 def _text(error: Exception) -> str:
+    """What is different each time, such as how long it took, is left out: the text is kept in a status."""
     text = " ".join(str(error).partition("Debug source:")[0].split())
+    if answer := _ANSWER.search(text):
+        return f"{answer[1]}: {answer[2]}"
+    text = _DURATION.sub("", text)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} …"

@@ -113,12 +113,28 @@ async def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pyt
         (UnauthenticatedError("x"), False, AccessRefused),
         (GenericError("the credential provider was not enabled"), False, AccessRefused),
         (GenericError("<Code>InvalidAccessKeyId</Code>"), False, AccessRefused),
+        (GenericError("a list: <Code>NoSuchBucket</Code>"), False, DestinationInvalid),
+        (GenericError("a list: 403 Forbidden"), False, AccessRefused),
         (GenericError("connection refused"), False, StoreUnavailable),
         (OSError("broken"), False, StoreUnavailable),
     ],
 )
 def test_what_an_error_of_the_library_means(error: Exception, puts: bool, kind: type[ArchiveError]) -> None:
     assert type(stores._error_of(error, "name", "s3://bucket", puts=puts)) is kind
+
+
+def test_the_text_of_an_error_is_the_same_each_time() -> None:
+    for text, short in (
+        (
+            "GET http://x in 3.77ms, after 3 retries - no route Debug source: Http {}",
+            "GET http://x, after 3 retries - no route",
+        ),
+        (
+            "404 <Error><Code>NoSuchBucket</Code><Message>No bucket</Message><RequestId>Py7</RequestId>",
+            "NoSuchBucket: No bucket",
+        ),
+    ):
+        assert str(stores._error_of(GenericError(text), "name", "s3://b", puts=False)).endswith(f": {short}")
 
 
 @pytest.mark.parametrize(
