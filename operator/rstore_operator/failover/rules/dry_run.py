@@ -18,7 +18,7 @@ def dry_run(scene: Scene, target: str) -> tuple[bool, str]:
     """Whether ``failover-to`` with that region would begin a change of primary now, and what it would cost; of the
     primary region, whether it would be replaced by itself.
     """
-    if target == scene.truth.primary_region or not scene.truth.epoch:
+    if target == scene.truth.primary_region:
         return fencing(scene)
     truth, under_way = scene.truth, scene.status.failover is not None
     lost = scene.observed.leader(truth.primary_region) is None or is_apart(scene, target)

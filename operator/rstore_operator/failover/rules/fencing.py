@@ -15,8 +15,6 @@ def fencing(scene: Scene) -> tuple[bool, str]:
     if intent is not None:
         under_way = f"a change of primary from {intent.from_region} to {intent.to_region or 'the best region'}"
         return False, f"{under_way} is under way, step {intent.step.value}"
-    if not scene.truth.epoch:
-        return False, "no region is fenced: the store is not running yet"
     if scene.spec is None:
         return False, f"{primary} would not be fenced: nothing begins by itself while the spec is invalid"
     decision = first(LOST, scene)
