@@ -31,6 +31,8 @@ PROGRESS_SECONDS = 600.0
 """Between two notices of progress of a watch to which nothing happens, as in etcd."""
 NO_LEADER_SECONDS = 3.0
 """Without a leader for so long, the streams end that asked for one: etcd's three election timeouts."""
+REQUESTS_AT_ONCE = 256
+"""Of one stream; then others on the event loop have a turn."""
 TICK_SECONDS = 0.5
 _NO_HEADER = (-1, b"")
 REQUIRE_LEADER = ("hasleader", "true")
@@ -149,12 +151,16 @@ class WatchService:
 
     async def _take(self, stream: WatchStream, requests: AsyncIterator[rpc_pb2.WatchRequest]) -> None:
         """Carries out what the client asks for, one after the other, while it takes answers."""
+        handled = 0
         async for request in requests:
             await self._pump.known()
             await stream.ready()
             stream.handle(request)
             if stream.progress_wanted:
                 self._asking[stream] = None
+            handled += 1
+            if handled % REQUESTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _report_progress(self) -> None:
         for stream in list(self._asking):

@@ -331,6 +331,24 @@ async def test_others_have_their_turns_while_many_watches_of_one_stream_are_serv
     assert sorted(answer.watch_id for answer in stream.answers[5000:]) == list(range(5000))
 
 
+async def test_others_have_their_turns_while_many_watches_of_one_stream_begin(make: Any) -> None:
+    world = make()
+    stream = await world.open()
+    begun: list[int] = []
+
+    async def other() -> None:
+        while True:
+            begun.append(len(stream.answers))
+            await asyncio.sleep(0)
+
+    for _ in range(5000):
+        stream.create(key=b"k", range_end=b"l")
+    task = asyncio.create_task(other())
+    await until(lambda: len(stream.answers) == 5000)
+    task.cancel()
+    assert max(after - before for before, after in pairwise(begun)) <= watch_module.REQUESTS_AT_ONCE
+
+
 async def test_a_replica_that_stops_ends_all_streams(make: Any) -> None:
     world = make()
     stream = await world.open()
