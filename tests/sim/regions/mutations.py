@@ -242,7 +242,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     ),
     "leave-it-unfinished": Mutation(10, ((faults, "unfinished", leave_it_unfinished),), ("lose_status_amid_failover",)),
     "forget-what-is-there": Mutation(10, ((absent, "_is_absent", forget_what_is_there),), ("forget_too_early",)),
-    "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
+    "end-pods-first": Mutation(30, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
     # Each alone is hidden by the other here; tests/unit/operator/planner/test_change_of_voters.py tells them apart.
     "outlive-the-voters": Mutation(
         4,
