@@ -16,10 +16,13 @@ from fuzz.http_targets import Http1Bytes, JsonTexts
 from fuzz.target import Network, Target
 from google.protobuf.message import DecodeError, Message
 from rstore_api import rows
+from rstore_api.domain.epochs import EpochStart
 from rstore_api.errors import StoreError
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase, Database
 from rstore_api.etcd_files.bolt_writer import Layout
 from rstore_api.proto import raft_pb2, rpc_pb2, rstore_pb2
+from rstore_backup import bases, names, sealed, segments
+from rstore_backup.errors import Damaged
 from rstore_replica.mvcc.commands.registry import COMMANDS, UnknownCommandError
 from rstore_replica.mvcc.requests import validate
 from rstore_replica.mvcc.tail_facts import TailHeader
@@ -389,6 +392,49 @@ class Manifests(Target):
         return [b'{"index":3,"term":1,"base_applied":3,"files":[{"path":"data.mdb","size_bytes":1,"crc32c":0}]}']
 
 
+STORE_ID, EPOCHS = "store", (EpochStart(1, 2, "us"),)
+
+
+class Segments(Target):
+    """Segments of an archive: whole, or Damaged; also behind right checksums, which whoever writes there can make."""
+
+    NAME = names.segment(1, 5)
+
+    def __call__(self, data: bytes) -> None:
+        header = segments.SegmentHeader(STORE_ID, EPOCHS, 4, 5, 6, 2, 0, 9, begins_because="fuzzing")
+        for packed in (data, sealed.seal(segments.MAGIC, header, data)):
+            with contextlib.suppress(Damaged):
+                segment = segments.decode(self.NAME, packed)
+                assert segment.header.name == self.NAME
+                assert not segment.records or segment.records[-1].last_revision == segment.header.last_revision
+
+    def seeds(self) -> list[bytes]:
+        record = segments.Record(segments.Kind.ROWS, 1, 4, 6, rows.pack_batch(ROWS))
+        header = segments.SegmentHeader(STORE_ID, EPOCHS, 4, 5, 6, 2, 0, 9, begins_because="fuzzing")
+        whole = segments.encode(header, [record])
+        return [whole, sealed.unseal(self.NAME, segments.MAGIC, whole).body]
+
+
+class Bases(Target):
+    """Parts and manifests of bases in an archive: whole, or Damaged."""
+
+    NAME, MANIFEST = names.part(6, 0, "a"), names.manifest(6)
+
+    def __call__(self, data: bytes) -> None:
+        header = bases.PartHeader(STORE_ID, EPOCHS, 6, 0, 2)
+        for packed in (data, sealed.seal(bases.MAGIC, header, data)):
+            with contextlib.suppress(Damaged):
+                assert len(list(bases.decode_part(self.NAME, packed).frames())) == 2
+        with contextlib.suppress(Damaged):
+            assert bases.decode_manifest(self.MANIFEST, data).revision == 6
+
+    def seeds(self) -> list[bytes]:
+        part = bases.encode_part(bases.PartHeader(STORE_ID, EPOCHS, 6, 0, 2), [rows.pack_batch(ROWS)])
+        listed = bases.PartInfo(self.NAME, len(part), 2, sealed.digest_of(part))
+        manifest = bases.Manifest(STORE_ID, "team", "orders", EPOCHS, 6, 1, 1, 2, len(part), (listed,))
+        return [part, sealed.unseal(self.NAME, bases.MAGIC, part).body, bases.encode_manifest(manifest)]
+
+
 TARGETS: dict[str, type[Target]] = {
     "server-frames": ServerFrames,
     "client-frames": ClientFrames,
@@ -403,4 +449,6 @@ TARGETS: dict[str, type[Target]] = {
     "batches": Batches,
     "manifests": Manifests,
     "etcd-files": EtcdFiles,
+    "segments": Segments,
+    "bases": Bases,
 }
