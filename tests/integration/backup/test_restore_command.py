@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 from etcd.servers import Server, running_store
 from rstore_api import methods
-from rstore_api.client import Client
+from rstore_api.client import Client, User
 from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.proto import rpc_pb2 as rpc
+from rstore_api.proto.rstore_pb2 import AuthRole, AuthSwitch, AuthUser
 from rstore_backup.errors import AccessRefused
 from unit.backup.archives import STORE_ID
 from unit.backup.restoring.histories import Archived, State, Stored, random_history
@@ -44,7 +46,20 @@ def destination(archived: Archived, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster) -> Iterator[Server]:
+def users() -> list[User | None]:
+    """The last one is that of the commands."""
+    return [None]
+
+
+@pytest.fixture
+def as_user(users: list[User | None]) -> Callable[[User | None], None]:
+    return users.append
+
+
+@pytest.fixture
+def store(
+    users: list[User | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster
+) -> Iterator[Server]:
     """A store of one replica, which is ``orders`` of the cluster."""
     with running_store(tmp_path / "store") as server:
 
@@ -52,7 +67,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster)
         async def open_it(*_: Any, **named: Any) -> Any:
             assert server.files is not None
             address = server.address.removeprefix("https://")
-            async with Client([address], tls=server.files.read(), server_name="localhost") as client:
+            files, user = server.files.read(), users[-1]
+            async with Client([address], tls=files, server_name="localhost", user=user) as client:
                 yield client
 
         monkeypatch.setattr("rstore_cli.store_access.open_store", open_it)
@@ -262,3 +278,29 @@ def test_the_archives_of_several_stores_are_told_apart(destination: str, cluster
     listed = run("backup", "list", destination)
     assert "shop/carts (other): 0 segments" in listed.out
     assert "nothing can be restored" in listed.err
+
+
+@pytest.mark.parametrize("user", [None, User("root", "secret")])
+def test_auth_comes_back_and_is_on(
+    store: Server, run: Run, tmp_path: Path, user: User | None, as_user: Callable[[User | None], None]
+) -> None:
+    """Who may not read then is told that nothing was compared; a user with the role root compares."""
+    archived = Archived(9)
+    for _ in range(5):
+        archived.change()
+    root = AuthUser(name="root", roles=["root"], password_hash=bcrypt.hashpw(b"secret", bcrypt.gensalt(4)))
+    switch = AuthSwitch(enabled=True, revision=3, token_key=b"k" * 32)
+    auth = {
+        b"rroot": AuthRole(name="root").SerializeToString(),
+        b"s": switch.SerializeToString(),
+        b"uroot": root.SerializeToString(),
+    }
+    archived.state = State(archived.state.keys, archived.state.leases, auth)
+    archived.base()
+    as_user(user)
+    done = run("restore", "orders", "--from-archive", write_archive(archived, tmp_path / "archive"), "-o", "json")
+    assert done.code == 0, done.err
+    assert (json.loads(done.out)["compared"], json.loads(done.out)["usersAndRoles"]) == (user is not None, 3)
+    assert store.call(methods.RANGE, ALL).code == "INVALID_ARGUMENT"
+    login = rpc.AuthenticateRequest(name="root", password="secret")
+    assert store.call(methods.AUTHENTICATE, login).message.token
