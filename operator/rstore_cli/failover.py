@@ -20,7 +20,7 @@ from rstore_cli.errors import CliError, UsageError
 from rstore_cli.following import Progress, State, check_target, follow, not_over
 from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit, seconds, stderr, table
-from rstore_cli.regions import region_names
+from rstore_cli.regions import pick_region, region_names
 from rstore_cli.status import receipt_line
 
 POLL_SECONDS = 0.1
@@ -92,6 +92,27 @@ async def debug_failover(cluster: Cluster, name: StoreName, output: OutputOption
         raise CliError(f'store "{name}" has one region: there is none that could take over')
     rows = list(answers.items())
     emit({"answers": answers}, output, lambda console: console.print(table(("REGION", "ANSWER"), rows)))
+
+
+@debug.command("fence")
+@on_cluster
+async def debug_fence(
+    cluster: Cluster,
+    name: StoreName,
+    region: Annotated[
+        str | None,
+        typer.Argument(metavar="[REGION]", help="Default: the primary.", show_default=False),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Ask whether the primary region would be fenced now, so that another one takes over by itself, and why or why not.
+    Of another REGION: whether it could become primary now, and why or why not.
+    """
+    before = await cluster.store(name)
+    asked = pick_region(before, region)
+    answer = await _follow(cluster, before, {FAILOVER_DRY_RUN: asked}, asked, 30.0)
+    data = {"region": asked, "possible": answer.state is State.DONE, "answer": answer.message}
+    emit(data, output, lambda console: console.print(answer.message))
 
 
 async def _request(

@@ -236,6 +236,28 @@ def test_promote_is_a_switchover_by_another_name(run: Run, cluster: FakeCluster)
     assert "eu-west is primary" in ran.out
 
 
+@pytest.mark.parametrize(("arguments", "asked"), [((), "us-east"), (("eu-west",), "eu-west")])
+@pytest.mark.parametrize(("kind", "possible"), [("Normal", True), ("Warning", False)])
+def test_debug_fence_gives_the_answer_about_a_region(
+    run: Run, cluster: FakeCluster, arguments: tuple[str, ...], asked: str, kind: str, possible: bool
+) -> None:
+    def answer(fake: FakeCluster) -> None:
+        region = fake.objects["metadata"]["annotations"].pop(FAILOVER_DRY_RUN, None)
+        if region is not None:
+            fake.recorded.append(event("e1", kind, f"about {region}", "DryRun"))
+
+    cluster.script = [answer] * 5
+    ran = run("debug", "fence", "orders", *arguments, "-o", "json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out) == {"region": asked, "possible": possible, "answer": f"about {asked}"}
+
+
+def test_debug_fence_refuses_a_region_that_the_store_does_not_have(run: Run, cluster: FakeCluster) -> None:
+    ran = run("debug", "fence", "orders", "nowhere")
+    assert (ran.code, 'no region "nowhere"' in ran.err) == (1, True)
+    assert cluster.annotations == {}
+
+
 def test_debug_asks_about_each_other_region_and_changes_nothing(run: Run, cluster: FakeCluster) -> None:
     def answer(fake: FakeCluster) -> None:
         region = fake.objects["metadata"]["annotations"].pop(FAILOVER_DRY_RUN, None)
