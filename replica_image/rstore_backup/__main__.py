@@ -32,6 +32,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     archive = commands.add_parser("archive", help="write the archive of one store, until stopped")
     archive.add_argument("--config", type=Path, required=True, help="the store's archive.json")
     archive.add_argument("--tls-dir", type=Path, required=True, help="directory with ca.crt, tls.crt and tls.key")
+    archive.add_argument("--folder", type=Path, help="what a destination of file:/// stands for")
     archive.add_argument(
         "--listen-host",
         default=os.environ.get("RSTORE_LISTEN_HOST") or EVERY_ADDRESS,
@@ -78,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     configure(chosen.log_level, store=config.name)
     tls = TlsFiles.in_directory(chosen.tls_dir)
-    return uvloop.run(run(ArchiverProcess(chosen.config, config, tls=tls, listen_host=chosen.listen_host)))
+    process = ArchiverProcess(chosen.config, config, tls=tls, listen_host=chosen.listen_host, folder=chosen.folder)
+    return uvloop.run(run(process))
 
 
 if __name__ == "__main__":

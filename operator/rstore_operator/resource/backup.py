@@ -12,8 +12,8 @@ from rstore_api.domain.schedule import Schedule
 from rstore_operator.resource.reader import Problem, Reader
 from rstore_operator.resource.units import parse_period_seconds
 
-_FOLDERS = "(/[-A-Za-z0-9_=][-A-Za-z0-9_.=]*)*/?"
-DESTINATION = f"((s3|gs|az)://[A-Za-z0-9][-A-Za-z0-9._]{{0,62}}|file://){_FOLDERS}"
+_FOLDER = "[-A-Za-z0-9_=][-A-Za-z0-9_.=]*"
+DESTINATION = f"(s3|gs|az)://[A-Za-z0-9][-A-Za-z0-9._]{{0,62}}(/{_FOLDER})*/?|file:///({_FOLDER}(/{_FOLDER})*/?)?"
 ENDPOINT = r"https?://[-A-Za-z0-9._:\[\]]+(/[-A-Za-z0-9._/]*)?"
 MAX_URL = 512
 """Of a destination or an endpoint, in characters."""
@@ -98,8 +98,8 @@ def _relations(spec: BackupSpec) -> Iterator[Problem]:
         yield Problem("spec.backup.volumeClaim", "must name the claim of the volume that a file destination is in")
     if spec.volume_claim and not spec.is_folder:
         yield Problem("spec.backup.volumeClaim", "is for a file destination, such as file:///orders")
-    if spec.endpoint and not spec.destination.startswith(("s3:", "az:")):
-        yield Problem("spec.backup.endpoint", "is for destinations of s3 and az")
+    if spec.endpoint and not spec.destination.startswith("s3:"):
+        yield Problem("spec.backup.endpoint", "is for destinations of s3")
 
 
 def _url(reader: Reader, name: str, pattern: str, example: str) -> str:

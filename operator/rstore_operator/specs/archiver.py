@@ -28,16 +28,16 @@ from rstore_operator.specs.pod_parts import (
 
 FILE_NAME = "archive.json"
 ARCHIVE_DIRECTORY = "/var/lib/rstore-archive"
-"""Where the volume of a ``file`` destination is mounted."""
+"""Where the folder of a ``file`` destination is mounted."""
 STOP_SECONDS = 30
 
 
 def archiver_deployment(
-    ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage, started_with: str
+    ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage, credentials: str
 ) -> dict[str, Any]:
     """One pod that copies the store's log and makes bases; none while backup is suspended.
 
-    ``started_with`` is a digest of what the pod reads when it starts: when it changes, the pod is replaced. A second
+    ``credentials`` is a digest of what the pod has in its environment: when it changes, the pod is replaced. A second
     pod would do no harm, but only one is of use, so the old one ends before the next begins.
     """
     selector = component_labels(ref.name, ARCHIVER)
@@ -54,7 +54,7 @@ def archiver_deployment(
             "template": {
                 "metadata": {
                     "labels": {**pods.labels, **common_labels(ref.name, component=ARCHIVER)},
-                    "annotations": {**pods.annotations, CONFIG_HASH: started_with},
+                    "annotations": {**pods.annotations, CONFIG_HASH: credentials},
                 },
                 "spec": _pod(ref, spec, backup, image.of(pods)),
             },
@@ -90,6 +90,14 @@ def _archive_volume(backup: BackupSpec) -> list[dict[str, Any]]:
     return [{"name": "archive", "persistentVolumeClaim": {"claimName": backup.volume_claim}}]
 
 
+def _archive_mount(backup: BackupSpec) -> list[dict[str, Any]]:
+    """The mount of the archive's folder in the volume; the kubelet makes a folder that is not there yet."""
+    if not backup.is_folder:
+        return []
+    mount = {"name": "archive", "mountPath": ARCHIVE_DIRECTORY}
+    return [{**mount, "subPath": backup.folder} if backup.folder else mount]
+
+
 def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict[str, Any]:
     secret = backup.credentials_secret
     return {
@@ -97,7 +105,11 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
         "image": image.image,
         "imagePullPolicy": image.pull_policy,
         "command": ["python", "-m", "rstore_backup", "archive"],
-        "args": [f"--config={CONFIG_DIRECTORY}/{FILE_NAME}", f"--tls-dir={TLS_DIRECTORY}"],
+        "args": [
+            f"--config={CONFIG_DIRECTORY}/{FILE_NAME}",
+            f"--tls-dir={TLS_DIRECTORY}",
+            *([f"--folder={ARCHIVE_DIRECTORY}"] if backup.is_folder else []),
+        ],
         "env": [{"name": "TMPDIR", "value": "/tmp"}],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "ports": [{"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"}],
@@ -110,7 +122,7 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
-            *([{"name": "archive", "mountPath": ARCHIVE_DIRECTORY}] if backup.is_folder else []),
+            *_archive_mount(backup),
         ],
     }
 
@@ -123,7 +135,7 @@ def archiver_config(ref: StoreRef, backup: BackupSpec, source: RegionSpec) -> di
         "name": ref.name,
         "region": source.name,
         "replicas": [f"{names.pod_host(ref.name, source.name, ref.namespace, pod)}:{names.PEER_PORT}" for pod in pods],
-        "destination": f"file://{ARCHIVE_DIRECTORY}/{backup.folder}" if backup.is_folder else backup.destination,
+        "destination": "file:///" if backup.is_folder else backup.destination,
         "logIntervalMs": backup.log_interval_ms,
         "schedule": backup.schedule.text,
         "keepBases": backup.retention.keep_bases,

@@ -21,6 +21,8 @@ from rstore_backup.stores import open_store
 
 _log = get_logger(__name__)
 
+WHOLE_VOLUME = "file:///"
+"""The destination that stands for the folder which is named on the command line."""
 LOOK_SECONDS = 2.0
 """Between two looks at the configuration, which the kubelet keeps up to date."""
 
@@ -36,10 +38,21 @@ def read_config(path: Path) -> ArchiverConfig:
 class ArchiverProcess:
     """Runs the archiver that a file describes."""
 
-    def __init__(self, path: Path, config: ArchiverConfig, *, tls: TlsSource | None, listen_host: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: ArchiverConfig,
+        *,
+        tls: TlsSource | None,
+        listen_host: str,
+        folder: Path | None = None,
+    ) -> None:
+        """``folder`` is what a destination of ``file:///`` stands for: where a volume is mounted is no matter of the
+        configuration."""
         self._path = path
         self._config = config
         self._tls = tls
+        self._folder = folder
         self._progress = Progress(region=config.region)
         self._http = HttpPort(
             listen_host,
@@ -69,7 +82,7 @@ class ArchiverProcess:
         """Archives, for ever, or until the destination is found to be none."""
         config = self._config
         try:
-            destination = open_store(config.destination, config.endpoint)
+            destination = open_store(destination_of(config, self._folder), config.endpoint)
         except ArchiveError as error:
             self._progress.failed("session", problem_of(error), str(error), now_ms())
             await asyncio.Event().wait()  # for another configuration
@@ -103,6 +116,13 @@ class ArchiverProcess:
 def now_ms() -> int:
     """Returns the time, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def destination_of(config: ArchiverConfig, folder: Path | None) -> str:
+    """Returns the URL of the archives; ``folder`` is what a destination of ``file:///`` stands for."""
+    if folder is None or config.destination != WHOLE_VOLUME:
+        return config.destination
+    return folder.absolute().as_uri()
 
 
 def _places(config: ArchiverConfig) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from rstore_api.domain import names
+from rstore_api.domain import access, names
 from rstore_api.domain.access import APPLICATION, AccessRules
 from rstore_api.domain.kubernetes import ARCHIVER, CLIENT_LABEL
 
@@ -121,7 +121,7 @@ def _wanted_certificates(
     """A region's comes once its Services have their addresses."""
     yield Wanted(names.operator_tls_secret(ref.name), None, CertificateRequest(secrets.OPERATOR))
     if effective.spec.backup is not None:
-        request = CertificateRequest(ARCHIVER)
+        request = CertificateRequest(access.ARCHIVER)
         yield Wanted(names.archiver_tls_secret(ref.name), None, request, component=ARCHIVER)
     yield from _of_clients(ref, effective.spec.access, observed, now)
     store_ips = _cluster_ips(observed, names.store_object(ref.name))

@@ -18,7 +18,7 @@ from rstore_operator.specs.archiver import (
     configured_region,
     preferred_regions,
 )
-from rstore_operator.specs.labels import digest, with_hash
+from rstore_operator.specs.labels import with_hash
 
 
 def archiver_manifests(
@@ -38,15 +38,10 @@ def archiver_manifests(
     yield with_hash(archiver_config_map(ref, spec.backup, source))
     if spec.network_policy.enabled:
         yield with_hash(archiver_network_policy(ref, spec, operator))
-    certificate = observed.children.get(("Secret", names.archiver_tls_secret(ref.name)))
+    has_certificate = ("Secret", names.archiver_tls_secret(ref.name)) in observed.children
     credentials = observed.archiver.credentials
-    if certificate is not None and credentials is not None:
-        started_with = {
-            "certificate": certificate.get("data"),
-            "credentials": credentials,
-            "destination": [spec.backup.destination, spec.backup.endpoint],
-        }
-        yield with_hash(archiver_deployment(ref, spec, spec.backup, image, digest(started_with)))
+    if has_certificate and credentials is not None:
+        yield with_hash(archiver_deployment(ref, spec, spec.backup, image, credentials))
 
 
 def source_region(

@@ -201,6 +201,7 @@ BOUNDS = {
     "failover.switchoverTimeout": limits.SWITCHOVER_TIMEOUT_MS,
     "failover.drainTimeout": limits.DRAIN_TIMEOUT_MS,
     "failover.requestTimeout": limits.REQUEST_TIMEOUT_MS,
+    "backup.logInterval": limits.LOG_INTERVAL_MS,
 }
 IN_REPLICA_JSON = {
     "replication.batchIntervalMs": "replication.batchInterval",
@@ -241,10 +242,13 @@ def test_bounds_are_those_of_the_one_table() -> None:
     assert clients["maxItems"] == limits.MAX_CLIENTS
     assert client["prefixes"]["maxItems"] == limits.MAX_PREFIXES
     assert client["prefixes"]["items"]["maxLength"] == limits.MAX_PREFIX_LENGTH
+    bases = fields["backup.retention.keepBases"]
+    assert (bases["minimum"], bases["maximum"]) == (limits.KEEP_BASES.low, limits.KEEP_BASES.high)
     requests = limits.CLIENT_REQUESTS
     assert (client["maxRequests"]["minimum"], client["maxRequests"]["maximum"]) == (requests.low, requests.high)
     numeric = {path for path, schema in fields.items() if "minimum" in schema or schema.get("pattern") == DURATION}
     numeric -= {"security.clients[].maxRequests"}  # without a default: as much as all have together
+    numeric -= {"backup.retention.keepBases"}  # without a default: all
     assert numeric <= BOUNDS.keys(), "each number and duration of the spec is in the table"
 
 
@@ -256,6 +260,7 @@ def test_the_parser_takes_what_the_schema_takes(path: str) -> None:
         given: Any = f"{value}{unit}" if unit else value
         regions: list[dict[str, Any]] = [{"name": f"r{at}"} for at in range(limits.MAX_REGIONS)]
         spec: dict[str, Any] = {"regions": regions, "replication": {"window": "1Gi", "maxBatchBytes": "1Ki"}}
+        spec |= {"backup": {"destination": "s3://backups/orders"}} if path.startswith("backup.") else {}
         holder = regions[0] if path.startswith("regions[].") else spec
         *parents, name = path.removeprefix("regions[].").split(".")
         for parent in parents:

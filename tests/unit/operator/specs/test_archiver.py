@@ -30,9 +30,9 @@ def spec_of(backup: dict[str, Any], **more: Any) -> StoreSpec:
     return spec
 
 
-def deployment(spec: StoreSpec, started_with: str = "") -> dict[str, Any]:
+def deployment(spec: StoreSpec, credentials: str = "") -> dict[str, Any]:
     assert spec.backup is not None
-    return archiver_deployment(REF, spec, spec.backup, IMAGE, started_with)
+    return archiver_deployment(REF, spec, spec.backup, IMAGE, credentials)
 
 
 def pod_of(spec: StoreSpec) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def test_no_selector_of_replicas_takes_the_archivers_pod() -> None:
         assert not own.items() <= replicas["template"]["metadata"]["labels"].items()
 
 
-def test_what_it_was_started_with_is_in_the_template() -> None:
+def test_other_credentials_are_another_template() -> None:
     spec = spec_of({})
     assert deployment(spec, "a")["spec"]["template"] != deployment(spec, "b")["spec"]["template"]
 
@@ -114,7 +114,12 @@ def test_a_folder_is_a_mounted_volume() -> None:
     made = pod_of(spec)
     assert {"name": "archive", "persistentVolumeClaim": {"claimName": "backups"}} in made["volumes"]
     [mount] = [mount for mount in made["containers"][0]["volumeMounts"] if mount["name"] == "archive"]
-    assert config_of(spec)["destination"] == f"file://{mount['mountPath']}/stores"
+    assert mount["subPath"] == "stores"
+    assert config_of(spec)["destination"] == "file:///", "where it is mounted is an argument"
+    assert f"--folder={mount['mountPath']}" in made["containers"][0]["args"]
+    whole = pod_of(spec_of({"destination": "file:///", "volumeClaim": "backups"}))
+    [mount] = [mount for mount in whole["containers"][0]["volumeMounts"] if mount["name"] == "archive"]
+    assert "subPath" not in mount
 
 
 def test_the_configuration_is_one_that_the_archiver_takes() -> None:

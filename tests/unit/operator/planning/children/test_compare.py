@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 from localkube.apiserver.kinds.services import default_service
-from localkube.apiserver.kinds.workloads import default_statefulset
+from localkube.apiserver.kinds.workloads import default_deployment, default_statefulset
 from localkube.apiserver.schema import builtin
 from localkube.apiserver.schema.node import Node
 from localkube.apiserver.schema.pruning import prune
 from localkube.apiserver.schema.quantity import canonical
 from localkube.apiserver.schema.structural import validate
 from rstore_operator.planning.children.compare import change_needed
-from rstore_operator.resource.model import ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.model import UNKNOWN_PODS, OperatorPods, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.validate import read_spec
+from rstore_operator.specs.archiver import archiver_config_map, archiver_deployment, archiver_network_policy
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
+from rstore_operator.specs.network_policy import network_policy
 from rstore_operator.specs.pdb import disruption_budget
 from rstore_operator.specs.secrets import secret
 from rstore_operator.specs.serviceaccount import service_account
@@ -29,13 +31,19 @@ REF = StoreRef("shop", "orders", "uid-1")
 IMAGE = ReplicaImage("registry.example.com/replica:1.2", "IfNotPresent")
 MODELS = {
     "ConfigMap": "V1ConfigMap",
+    "Deployment": "V1Deployment",
+    "NetworkPolicy": "V1NetworkPolicy",
     "PodDisruptionBudget": "V1PodDisruptionBudget",
     "Secret": "V1Secret",
     "Service": "V1Service",
     "ServiceAccount": "V1ServiceAccount",
     "StatefulSet": "V1StatefulSet",
 }
-DEFAULTS: dict[str, Callable[[Any, Any], None]] = {"StatefulSet": default_statefulset, "Service": default_service}
+DEFAULTS: dict[str, Callable[[Any, Any], None]] = {
+    "Deployment": default_deployment,
+    "StatefulSet": default_statefulset,
+    "Service": default_service,
+}
 SPECS: dict[str, dict[str, Any]] = {
     "as little as possible": {"regions": [{"name": "us-east"}]},
     "quantities that the server writes otherwise": {
@@ -49,6 +57,20 @@ SPECS: dict[str, dict[str, Any]] = {
                 },
             }
         ]
+    },
+    "backups to a bucket": {
+        "regions": [{"name": "us-east"}],
+        "backup": {
+            "destination": "s3://bucket/prefix",
+            "credentialsSecret": "keys",
+            "serviceAccountName": "uploader",
+            "suspend": True,
+            "resources": {"limits": {"cpu": 1, "memory": "0.5Gi"}},
+        },
+    },
+    "backups to a folder": {
+        "regions": [{"name": "us-east"}],
+        "backup": {"destination": "file:///stores", "volumeClaim": "backups"},
     },
     "a placement of its own": {
         "regions": [
@@ -92,8 +114,16 @@ def manifests(spec: StoreSpec) -> list[dict[str, Any]]:
         disruption_budget(REF, region.name),
         secret(REF, "orders-ca"),
         secret(REF, "orders-us-east-tls", region.name),
-        stateful_set(REF, spec, region, IMAGE),
+        network_policy(REF, spec.network_policy, UNKNOWN_PODS),
     ]
+    if spec.backup is not None:
+        made += [
+            archiver_config_map(REF, spec.backup, region),
+            archiver_deployment(REF, spec, spec.backup, IMAGE, "digest"),
+            archiver_network_policy(REF, spec, OperatorPods("rstore-system", {"app": "operator"})),
+            secret(REF, "orders-archiver-tls", component="archiver"),
+        ]
+    made.append(stateful_set(REF, spec, region, IMAGE))
     return [with_hash(item) for item in made]
 
 

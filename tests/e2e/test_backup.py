@@ -1,0 +1,169 @@
+"""A store with `spec.backup`: its archive has all that it acknowledged, and its status says when it has not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from e2e.bucket import served
+from e2e.manifests import small_store
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
+from rstore_testkit.tools import Kubectl
+
+pytestmark = [pytest.mark.runner, pytest.mark.timeout(400)]
+NAME, SECRET, RESTORED = "archived", "archive-credentials", "from-archive"
+IN_FOLDER, CLAIM = "in-folder", "archive-folder"
+DESTINATION = "s3://backups/stores"
+
+
+def credentials(access_key: str) -> str:
+    data = {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+    encoded = {name: base64.b64encode(value.encode()).decode() for name, value in data.items()}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": encoded})
+
+
+async def healthy(store: Store) -> tuple[str, str]:
+    """Status and reason of the condition BackupHealthy."""
+    conditions = (await store.status()).get("conditions", [])
+    found = [(item["status"], item["reason"]) for item in conditions if item["type"] == "BackupHealthy"]
+    return found[0] if found else ("", "")
+
+
+async def wait_healthy(store: Store, status: str, reason: str) -> None:
+    async def reached() -> bool:
+        return await healthy(store) == (status, reason)
+
+    await wait_until(reached, timeout_seconds=90, what=f"BackupHealthy={status} {reason}", poll_seconds=0.5)
+
+
+async def wait_archived(store: Store, revision: int) -> dict[str, Any]:
+    async def archived() -> bool:
+        return (await store.status()).get("backup", {}).get("archivedRevision", 0) >= revision
+
+    await wait_until(archived, timeout_seconds=90, what=f"revision {revision} archived", poll_seconds=0.5)
+    backup: dict[str, Any] = (await store.status())["backup"]
+    return backup
+
+
+async def put(store: Store, prefix: str, count: int) -> int:
+    """Writes keys; returns the last revision."""
+    client = store.new_client()
+    try:
+        write = store.writer(client)
+        return max([await write(f"{prefix}/{number}".encode(), b"value") for number in range(count)])
+    finally:
+        await client.close()
+
+
+async def test_an_archive_of_a_store(
+    kubectl: Kubectl, operator, scratch: Path, rstore: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    del operator
+    async with served("right") as bucket, Store(kubectl, NAME, scratch / NAME) as store:
+        await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=credentials("wrong"))
+        backup = {
+            "destination": DESTINATION,
+            "endpoint": bucket.endpoint,
+            "credentialsSecret": SECRET,
+            "logInterval": "1s",
+        }
+        manifest = small_store(NAME, ["us-east", "eu-west"], backup=backup)
+        await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=manifest)
+        await store.wait_steady()
+        await wait_healthy(store, "False", "AccessRefused")
+        await store.wait_steady()
+        first = await put(store, "before", 20)
+        assert not bucket.objects
+
+        await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=credentials("right"))
+        await wait_healthy(store, "True", "Archiving")
+        shown = await wait_archived(store, first)
+        assert shown["region"] == "eu-west"
+        assert shown["lastBase"]["revision"] <= first
+        assert shown["firstRecoverable"] <= shown["lastRecoverable"]
+        pod = await archiver_pod(store)
+
+        await store.kube("annotate", "rstore", NAME, "replicatedstore.io/failover-to=eu-west")
+        await store.wait_steady(primary="eu-west")
+        last = await put(store, "after", 20)
+        shown = await wait_archived(store, last)
+        assert await archiver_pod(store) == pod, "a change of primary restarts nothing"
+        await wait_healthy(store, "True", "Archiving")
+        assert "archived up to revision" in (await asyncio.to_thread(rstore, "status", NAME)).stdout
+
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "right")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        at = ("--endpoint-url", bucket.endpoint, "--at", str(last))
+        verified = await asyncio.to_thread(rstore, "backup", "verify", DESTINATION, *at, "--against", NAME)
+        assert f"{NAME} has the same at that revision" in verified.stdout
+        await restored_elsewhere(kubectl, scratch, rstore, at)
+
+        kept = dict(bucket.objects)
+        gone = json.dumps([{"op": "remove", "path": "/spec/backup"}])
+        await store.kube("patch", "rstore", NAME, "--type=json", "-p", gone)
+        await wait_until(lambda: without_archiver(store), timeout_seconds=60, what="no archiver", poll_seconds=0.5)
+        assert kept.items() <= bucket.objects.items(), "what is archived stays"
+    kubectl.run("delete", "rstore", NAME, RESTORED, "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "secret", SECRET)
+
+
+async def archiver_pod(store: Store) -> str:
+    """The uid of the archiver's pod."""
+    selector = f"-l=replicatedstore.io/store={store.name},app.kubernetes.io/component=archiver"
+    [pod] = (await store.kube_get("pods", selector))["items"]
+    uid: str = pod["metadata"]["uid"]
+    return uid
+
+
+async def restored_elsewhere(kubectl: Kubectl, scratch: Path, rstore: Callable[..., Any], at: tuple[str, ...]) -> None:
+    """Makes another store of the archive."""
+    async with Store(kubectl, RESTORED, scratch / RESTORED) as store:
+        await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=small_store(RESTORED, ["ap-south"]))
+        await store.wait_steady()
+        await asyncio.to_thread(rstore, "restore", RESTORED, "--from-archive", DESTINATION, *at)
+        assert len(await store.read_all("ap-south", b"a")) + len(await store.read_all("ap-south", b"b")) == 40
+
+
+async def without_archiver(store: Store) -> bool:
+    status = await store.status()
+    made = [
+        item["metadata"]["name"]
+        for item in (await store.kube_get("deployments,configmaps,secrets,networkpolicies"))["items"]
+        if item["metadata"]["name"].startswith(f"{NAME}-archiver")
+    ]
+    return not made and "backup" not in status and await healthy(store) == ("", "")
+
+
+async def test_a_folder_of_a_volume(
+    kubectl: Kubectl, operator, scratch: Path, rstore: Callable[..., Any], data_dir: Path
+):
+    del operator
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": CLAIM},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    async with Store(kubectl, IN_FOLDER, scratch / IN_FOLDER) as store:
+        await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=yaml.safe_dump(claim))
+        backup = {"destination": "file:///stores", "volumeClaim": CLAIM, "logInterval": "1s"}
+        manifest = small_store(IN_FOLDER, ["us-east"], backup=backup)
+        await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=manifest)
+        await store.wait_steady()
+        revision = await put(store, "key", 10)
+        await wait_archived(store, revision)
+        await wait_healthy(store, "True", "Archiving")
+        [card] = await asyncio.to_thread(lambda: list(data_dir.rglob("stores/*/store.json")))
+        folder = card.parent.parent
+        listed = await asyncio.to_thread(rstore, "backup", "list", folder.as_uri(), "-o", "json")
+        assert (await store.status())["storeId"] in listed.stdout
+    kubectl.run("delete", "rstore", IN_FOLDER, "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "pvc", CLAIM)
