@@ -93,7 +93,7 @@ class GoneFaults:
         if reason in ("PolicyManual", "SwitchoverBlocked") and "failover-mode" not in asked:
             target = self._rng.choice(sorted(wanted))
             stage.ask(failover_to=target, failover_mode="forced", accept_data_loss=str(epoch))
-        elif reason in ("DataLoss", "FailoverWaits") and not asked:
+        elif reason in ("DataLoss", "FailoverWaits") and "accept-data-loss" not in asked:
             stage.ask(accept_data_loss=str(epoch))
 
     def _some_to_go(self) -> set[str]:
