@@ -125,9 +125,17 @@ async def archives_in(place: Place) -> list[Archive]:
     return found
 
 
-async def find_archive(place: Place) -> Archive:
-    """Returns the archive of a store; without an id the only one that is there. Raises CliError, ArchiveError."""
-    found = await archives_in(place)
+async def find_archive(place: Place, *, without: str | None = None) -> Archive:
+    """Returns the archive of a store; without an id the only one that is there, but for that of the store ``without``.
+
+    Raises CliError, ArchiveError.
+    """
+    found = [archive for archive in await archives_in(place) if archive.card.store_id != without]
+    if not found:
+        raise CliError(
+            f"{place.destination} has the archive of the store itself alone, in which nothing was written",
+            hint="`rstore backup list DESTINATION` shows whose archives are there; --store-id names one",
+        )
     if len(found) > 1:
         named = ", ".join(archive.described for archive in found)
         raise UsageError(

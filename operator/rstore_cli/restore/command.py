@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -108,10 +109,14 @@ async def restore(
         return
     assert from_archive is not None
     target = target_of(at)
-    if in_place and store_id is None:
-        store_id = str((await store.cluster.store(store.name)).get("status", {}).get("storeId", "")) or None
-    place = await place_of(store.cluster, from_archive, endpoint_url, store_id)
-    past = Past(await find_archive(place), target, epoch, temporary_folder)
+    own_id = str((await store.cluster.store(store.name)).get("status", {}).get("storeId", "")) or None
+    place = await place_of(store.cluster, from_archive, endpoint_url, store_id or (own_id if in_place else None))
+    without = None if in_place else own_id
+    if without is not None and place.store_id == without and store_id is None:
+        # Made anew, it has an archive of its own again, as empty as it is; what is meant is that of the store before.
+        place = replace(place, store_id=None)
+    archive = await find_archive(place, without=without)
+    past = Past(archive, target, epoch, temporary_folder)
     if in_place:
         await restore_in_place(into, past, prefix or [], previewed=previewed, really=yes)
     else:

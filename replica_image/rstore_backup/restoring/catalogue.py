@@ -16,7 +16,7 @@ from rstore_backup.line import Line, Listed, line
 from rstore_backup.objects import ObjectStore
 from rstore_backup.restoring.plan import Recoverable
 
-IN_FLIGHT = 16
+IN_FLIGHT = 64
 """Requests of the object store at a time."""
 HEAD_BYTES = 4 << 10
 """Of a segment, read for its header; more where that is longer."""

@@ -92,6 +92,10 @@ async def test_a_store_is_restored_from_its_archive(
         spans = json.loads(listed.out)["archives"][0]["restorable"]
         assert spans[-1]["lastRevision"] == newest
 
+        own = await asyncio.to_thread(run, "restore", "orders", "--from-archive", destination)
+        assert "the archive of the store itself alone" in own.err
+        cluster.objects["metadata"]["name"] = "restored"
+        cluster.objects["status"]["storeId"] = "another"
         done = await asyncio.to_thread(run, "restore", "restored", "--from-archive", destination)
         assert done.code == 0, done.err
         assert f"{len(wanted)} keys and 1 leases" in done.out

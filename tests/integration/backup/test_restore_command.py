@@ -263,7 +263,7 @@ def test_an_archive_is_named_by_its_store(destination: str, cluster: FakeCluster
     cluster.objects["status"]["storeId"] = STORE_ID
     assert f"default/orders ({STORE_ID})" in run("backup", "list", "orders").out
     cluster.objects["status"]["storeId"] = "another"
-    assert "there is no archive of store another" in run("restore", "carts", "--from-archive", "orders").err
+    assert "there is no archive of store another" in run("backup", "show", "orders", "1").err
 
 
 def test_the_archives_of_several_stores_are_told_apart(destination: str, cluster: FakeCluster, run: Run) -> None:
@@ -278,6 +278,22 @@ def test_the_archives_of_several_stores_are_told_apart(destination: str, cluster
     listed = run("backup", "list", destination)
     assert "shop/carts (other): 0 segments" in listed.out
     assert "nothing can be restored" in listed.err
+
+
+def test_a_store_that_was_made_anew_is_not_filled_from_its_own_new_archive(
+    archived: Archived, destination: str, store: Server, cluster: FakeCluster, run: Run
+) -> None:
+    """The old store's is the only other one there."""
+    folder = Path(destination.removeprefix("file://"))
+    (folder / "anew").mkdir()
+    (folder / "anew" / "store.json").write_text('{"storeId":"anew","namespace":"default","name":"orders","format":1}\n')
+    cluster.objects["status"]["storeId"] = "anew"
+    refused = run("restore", "orders", "--from-archive", destination, "--store-id", "anew")
+    assert (refused.code, "archive of the store itself alone" in refused.err) == (1, True)
+    cluster.objects["spec"]["backup"] = {"destination": destination}
+    done = run("restore", "orders", "--from-archive", "orders")
+    assert done.code == 0, done.err
+    assert STORE_ID in done.out
 
 
 @pytest.mark.parametrize("user", [None, User("root", "secret")])
