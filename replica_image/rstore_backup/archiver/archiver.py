@@ -18,7 +18,7 @@ from rstore_backup.archiver.builder import Contradiction, LineBuilder
 from rstore_backup.archiver.log_writer import LogWriter, Overtaken
 from rstore_backup.archiver.progress import Progress
 from rstore_backup.archiver.pruner import prune
-from rstore_backup.archiver.retrying import Backoff
+from rstore_backup.archiver.retrying import Backoff, until_one_ends
 from rstore_backup.archiver.rules import Wanted, next_base_ms, on_line, pruning, wanted
 from rstore_backup.archiver.source import Source, SourceError
 from rstore_backup.archiver.tip import claim, read_manifests, read_tip
@@ -83,9 +83,8 @@ class Archiver:
         while True:
             try:
                 await self._session(backoff)
-            except* _FAILURES as failures:
-                for failure in _leaves(failures):
-                    self._note("session", failure)
+            except _FAILURES as failure:
+                self._note("session", failure)
             await asyncio.sleep(backoff.seconds())
 
     async def _session(self, backoff: Backoff) -> None:
@@ -120,10 +119,11 @@ class Archiver:
         )
         self._progress.succeeded("session")
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow(writer, backoff))
-                tasks.create_task(self._keep_on("bases", lambda: self._make_bases(maker, writer)))
-                tasks.create_task(self._keep_on("pruning", lambda: self._prune(store)))
+            await until_one_ends(
+                self._follow(writer, backoff),
+                self._keep_on("bases", lambda: self._make_bases(maker, writer)),
+                self._keep_on("pruning", lambda: self._prune(store)),
+            )
         except asyncio.CancelledError:
             with suppress(*_FAILURES, TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
@@ -200,7 +200,7 @@ class Archiver:
         if base is None:
             return self._look_seconds
         await self._make(maker, base, line.line_from_revision, now_ms)
-        return 0.0
+        return self._look_seconds / 10  # there may be another one to make
 
     async def _make(self, maker: BaseMaker, base: Wanted, min_revision: int, now_ms: int) -> None:
         made = await maker.make(base, min_revision)
@@ -221,9 +221,13 @@ class Archiver:
         )
 
     async def _prune(self, store: ObjectStore) -> float:
-        config = self._config()
+        config, progress = self._config(), self._progress
+        if not progress.history:
+            return self._look_seconds  # nothing has come yet
         decided = pruning(
-            self._progress.manifests,
+            progress.manifests,
+            progress.history,
+            progress.archived_revision,
             keep_bases=config.keep_bases,
             keep_seconds=config.keep_seconds,
             now_ms=self._now_ms(),
@@ -255,11 +259,3 @@ def problem_of(failure: BaseException) -> Problem:
     if isinstance(failure, Damaged):
         return Problem.ARCHIVE_DAMAGED
     return Problem.CANNOT_WRITE if isinstance(failure, ArchiveError | Overtaken) else Problem.CANNOT_READ
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
-    return [
-        leaf
-        for failure in group.exceptions
-        for leaf in (_leaves(failure) if isinstance(failure, BaseExceptionGroup) else [failure])
-    ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 from rstore_api import rows
-from rstore_api.domain.epochs import EpochStart, History, epoch_at, epoch_of, parent_of, settled
+from rstore_api.domain.epochs import EpochStart, History, epoch_at, epoch_of, parent_of
 from rstore_api.messages import history_of
 from rstore_api.proto.rstore_pb2 import FollowBegin, StreamBatch
 
@@ -142,7 +142,7 @@ class LineBuilder:
     def _open_epoch(self, history: History, start: EpochStart, now_ms: int) -> None:
         self.cut()
         parent = parent_of(start)
-        if settled(history, self.revision) != settled(history, parent):
+        if self.revision != parent:
             raise Contradiction(f"epoch {start.epoch} follows revision {parent}, {self.revision} is the last")
         if self._forks and self.line_from_revision > parent:
             self.line_from_revision = parent

@@ -80,23 +80,37 @@ class Pruning:
     revision: int
 
 
-def pruning(manifests: Sequence[Manifest], *, keep_bases: int, keep_seconds: int, now_ms: int) -> Pruning | None:
-    """Returns what is older than both bounds; None where everything is kept.
+def pruning(
+    manifests: Sequence[Manifest],
+    history: History,
+    revision: int,
+    *,
+    keep_bases: int,
+    keep_seconds: int,
+    now_ms: int,
+) -> Pruning | None:
+    """Returns what is older than both bounds; None where everything is kept. History and revision are the line's.
 
-    So that every moment of the last ``keep_seconds`` stays recoverable, the newest base before them is kept as well.
+    Bases of branches that were lost count for neither bound: they go with the bases of the line that are older. So that
+    every moment of the last ``keep_seconds`` stays recoverable, the newest base before them is kept as well.
     """
     if not keep_bases and not keep_seconds:
         return None
-    newest_first = sorted(manifests, key=lambda manifest: (manifest.time_ms, manifest.revision), reverse=True)
+    of_line = [manifest for manifest in manifests if on_line(manifest, history, revision)]
+    newest_first = sorted(of_line, key=lambda manifest: (manifest.time_ms, manifest.revision), reverse=True)
     kept = max(1, keep_bases)
     if keep_seconds:
         since = now_ms - 1000 * keep_seconds
         young = sum(1 for manifest in newest_first if manifest.time_ms > since)
         kept = max(kept, young + 1)
-    if kept >= len(newest_first):
+    if not newest_first:
         return None
     oldest = min(newest_first[:kept], key=lambda manifest: manifest.revision)
-    dropped = tuple(manifest for manifest in newest_first[kept:] if manifest.revision < oldest.revision)
+    dropped = tuple(
+        manifest
+        for manifest in sorted(manifests, key=lambda manifest: manifest.revision, reverse=True)
+        if manifest.revision < oldest.revision
+    )
     return Pruning(dropped, oldest.epoch, oldest.revision) if dropped else None
 
 

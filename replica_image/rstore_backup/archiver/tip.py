@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from rstore_api.domain.epochs import History, epoch_at
 
 from rstore_backup import bases, card, names, sealed, segments
@@ -11,6 +13,9 @@ from rstore_backup.card import Card
 from rstore_backup.errors import Damaged, DestinationInvalid, ObjectExists, ObjectMissing, WrongStore
 from rstore_backup.objects import ObjectInfo, ObjectStore
 from rstore_backup.segments import Link
+
+MAX_REQUESTS = 16
+"""Manifests that are read at a time."""
 
 
 async def claim(store: ObjectStore, wanted: Card) -> None:
@@ -62,14 +67,18 @@ async def link_at(store: ObjectStore, history: History, revision: int) -> Link |
 
 async def read_manifests(store: ObjectStore) -> tuple[Manifest, ...]:
     """Returns the bases that there are, in order of their revisions; one that is damaged is none."""
-    found: list[Manifest] = []
-    for folder in await store.folders(names.BASES):
+    places = asyncio.Semaphore(MAX_REQUESTS)
+
+    async def read(folder: str) -> Manifest | None:
         name = f"{folder}/{names.MANIFEST}"
-        try:
-            found.append(bases.decode_manifest(name, await store.get(name)))
-        except (ObjectMissing, Damaged):
-            continue
-    return tuple(sorted(found, key=lambda manifest: manifest.revision))
+        async with places:
+            try:
+                return bases.decode_manifest(name, await store.get(name))
+            except (ObjectMissing, Damaged):
+                return None
+
+    manifests = await asyncio.gather(*(read(folder) for folder in await store.folders(names.BASES)))
+    return tuple(sorted(filter(None, manifests), key=lambda manifest: manifest.revision))
 
 
 async def _newest_of(store: ObjectStore, folder: str) -> ObjectInfo | None:
