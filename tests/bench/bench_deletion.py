@@ -27,6 +27,7 @@ PREFIX = b"registry/pods/"
 FILL_OPERATIONS = 120
 FILL_OUTSTANDING = 32
 SECONDS = 300.0
+WARM_UP_ANSWERS = 100
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Waits:
 
     stub: rpc_pb2_grpc.KVStub
     longest_seconds: float = 0.0
+    answered: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -42,6 +44,16 @@ class Waits:
             began = time.monotonic()
             self.stub.Range(rpc.RangeRequest(key=b"other", serializable=True), timeout=SECONDS)
             self.longest_seconds = max(self.longest_seconds, time.monotonic() - began)
+            self.answered += 1
+
+    def warm_up(self) -> None:
+        """Returns once so many questions were answered that the connection is in use, and begins to measure."""
+        deadline = time.monotonic() + SECONDS
+        while self.answered < WARM_UP_ANSWERS:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.answered} answers within {SECONDS:g} s")
+            time.sleep(0.005)
+        self.longest_seconds = 0.0
 
     def stop(self) -> None:
         self._over.set()
@@ -94,8 +106,7 @@ def delete(server: Contender, count: int) -> tuple[float, float, float, float]:
             waits = Waits(rpc_pb2_grpc.KVStub(other))  # type: ignore[no-untyped-call]
             thread = threading.Thread(target=waits.run)
             thread.start()
-            time.sleep(0.5)
-            waits.longest_seconds = 0.0
+            waits.warm_up()
             before, began = memory_mebibytes(server), time.monotonic()
             try:
                 delete_all(server, stub)

@@ -9,7 +9,8 @@ are what all three members used for a call: on a machine that does other things 
 Last come long ranges, of keys that are put for them, ``BENCH_RANGE_KEYS`` (default a million).
 
 Environment: ``BENCH_SECONDS`` (of each measurement, default 2), ``BENCH_ROUNDS`` (default 3), ``BENCH_ONLY`` (only
-cells with this in the name), ``BENCH_OTHER`` (another checkout's ``replica_image``, measured too, as "other").
+cells with this in the name), ``BENCH_OTHER`` (another checkout's ``replica_image``, measured too, as "other"; a cell
+whose method it does not have is measured without it).
 Updates ``build/bench.json``: a list of {name, ours, peer, peer_name, ratio, unit}.
 """
 
@@ -80,6 +81,19 @@ def range_cells(keys: int) -> list[Cell]:
     ]
 
 
+def serves(contender: contenders.Contender, cell: Cell) -> bool:
+    """Returns whether the contender has the cell's method; another checkout may be older than that."""
+    target = f"{contender.leader_host()}:{CLIENT_PORT}"
+    with grpc.secure_channel(target, contenders.credentials(contender.tls_directory)) as channel:
+        try:
+            channel.unary_unary(cell.method)(cell.messages[0], timeout=30)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return False
+            raise
+    return True
+
+
 def grant_leases(contender: contenders.Contender) -> None:
     """Grants the leases that are renewed."""
     target = f"{contender.leader_host()}:{CLIENT_PORT}"
@@ -139,6 +153,10 @@ def measure(cell: Cell, servers: list[contenders.Contender], stock: stock_pysync
     """All rounds of one kind of load."""
     seconds = max(float(os.environ.get("BENCH_SECONDS", "2")), cell.least_seconds)
     rounds = int(os.environ.get("BENCH_ROUNDS", "3"))
+    absent = [server for server in servers if not serves(server, cell)]
+    servers = [server for server in servers if server not in absent]
+    for server in absent:
+        print(f"{cell.name:44} ({server.name} is left out: it has no {cell.method})", flush=True)
     measured: dict[str, list[Measured]] = {server.name: [] for server in servers}
     raw: list[float] = []
     for number in range(rounds):
@@ -182,8 +200,10 @@ def main() -> None:
             contenders.running(directory, Path(other) if other else None) as servers,
             stock_pysyncobj.running(directory / "pysyncobj") as stock,
         ):
-            for server in servers if any(cell.method == calls.KEEP_ALIVE for cell in chosen) else ():
-                grant_leases(server)
+            renewals = next((cell for cell in chosen if cell.method == calls.KEEP_ALIVE), None)
+            for server in servers if renewals else ():
+                if serves(server, renewals):
+                    grant_leases(server)
             for cell in chosen:
                 rows += measure(cell, servers, stock)
             for server in servers if ranges else ():
