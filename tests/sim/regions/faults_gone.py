@@ -77,6 +77,9 @@ class GoneFaults:
         kube, gone = stage.kube, stage.fleet.gone
         if not gone:
             return
+        if gone & {region["name"] for region in kube.spec["regions"]} and not self._take_out(gone):
+            gone.clear()  # they were to be taken out when the faults ended, and are all there is
+            return
         for name in gone:
             kube.delete_child(*set_key(STORE, name))
             kube.runs.lose_volumes(name)

@@ -63,8 +63,9 @@ def unsettled(kube: Kube, fleet: Fleet) -> str:
 
 
 def check_choice(intent: dict[str, Any], operator: OperatorHost, kube: Kube, violated: Callable[[str], None]) -> None:
-    """Whoever takes over unplanned has most of all that were fenced, unless somebody accepted that it has not; a
-    primary that is cut off from the other regions does not count.
+    """Whoever takes over unplanned has most of all that were fenced, unless somebody accepted that it has not, and
+    asked for it or took the one that has more out of the store; a primary that is cut off from the other regions does
+    not count.
     """
     if intent.get("step") != "Promoting" or intent.get("mode") == "Planned":
         return
@@ -77,7 +78,8 @@ def check_choice(intent: dict[str, Any], operator: OperatorHost, kube: Kube, vio
         violated(f"{operator.name} promotes {intent['to']} in epoch {intent['epoch']}, fenced by {answers}")
     elif (chosen.data_epoch, chosen.revision) < (best.data_epoch, best.revision):
         accepted = kube.annotations.get("replicatedstore.io/accept-data-loss") is not None
-        if intent.get("mode") != "Forced" or not accepted:
+        stays = best.region in {region["name"] for region in kube.spec["regions"]}
+        if not accepted or (stays and intent.get("mode") != "Forced"):
             violated(f"I4: {operator.name} promotes {chosen}, though {best} has more")
 
 
@@ -188,7 +190,8 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
 
     A revision is counted by the failover that first left it out. One that came back, because the region that has it
     took over later, may be counted as well, or not: when the receipt was written, it was not to be had; and once more
-    if it was left out again. All receipts together count at least what is lost in the end.
+    if it was left out again. What a failover left out whose receipt is lost, a later receipt may count. All receipts
+    together count at least what is lost in the end.
     """
     final = ledger.chain(newest_revision(ledger))
     receipts = {receipt["epoch"]: receipt for receipt in kube.status.get("history", [])}
@@ -200,6 +203,7 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
     unseen = set(ledger.revisions)
     uncounted = ledger.compacted | _taken_away(ledger)
     before: set[int] = set()
+    uncharged: set[int] = set()
     counted = 0
     for epoch, start in sorted(ledger.starts.items()):
         if start.parent_revision:
@@ -208,11 +212,12 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
             unseen -= left_out
             later = [found.parent_revision for number, found in ledger.starts.items() if number > epoch]
             back = final.union(*(ledger.chain(revision) for revision in later if revision))
-            lost, most = left_out - back, left_out | (before - kept)
+            lost, most = left_out - back, left_out | (before - kept) | uncharged
             says = reported.get(epoch, len(lost))
             if not len(lost - uncounted) <= says <= len(most):
                 return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
             counted += reported.get(epoch, len(most))
+            uncharged |= set() if epoch in reported else left_out
             receipt = receipts.get(epoch, {})
             if receipt.get("acknowledgedKept") and (receipt["revisionsLost"] or left_out & acknowledged):
                 return f"I4: epoch {epoch} left out {sorted(left_out & acknowledged)}, its receipt is {receipt}"
