@@ -68,6 +68,7 @@ async def restorable(
     except NotRestorable:  # more than the headers of what is needed has to be known
         catalogue = await read_catalogue(store, store_id)
         plan = await _plan(store, catalogue, target, epoch)
+    damaged: list[Damaged] = []
     while True:
         begin((len(plan.base.parts) if plan.base is not None else 0) + len(plan.pieces))
         table = await asyncio.to_thread(KeyTable, directory)
@@ -76,10 +77,14 @@ async def restorable(
             return Restorable(table, plan, jump_above(plan, catalogue.newest_revisions), catalogue.damaged)
         except Damaged as error:
             table.close()
-            catalogue = (await read_catalogue(store, store_id)).without(error)
-            if names.parse_segment(error.name) is not None:
+            damaged.append(error)
+            catalogue = await read_catalogue(store, store_id)
+            for damage in damaged:
+                catalogue = catalogue.without(damage)
+            try:
+                plan = catalogue.recoverable(epoch).plan(plan.revision)
+            except NotRestorable:
                 raise _not_restorable(catalogue, error, epoch) from error
-            plan = await _plan(store, catalogue, target, epoch)
         except BaseException:
             table.close()
             raise
@@ -135,6 +140,9 @@ def _check_line(catalogue: Catalogue, recoverable: Recoverable, target: Target, 
             )
     for damage in catalogue.damaged:
         place = names.parse_segment(damage.name)
+        base_revision = names.parse_manifest(damage.name) or 0
+        if isinstance(target, Latest) and epoch is None and base_revision > recoverable.last_revision:
+            raise _not_restorable(catalogue, damage, epoch)
         if place is None or (epoch is not None and place[0] > epoch):
             continue
         if place[0] > newest > 0:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from rstore_api import rows
 from rstore_backup import card, names, segments
 from rstore_backup.card import Card
 from rstore_backup.errors import AccessRefused, ArchiveError, Damaged, DestinationInvalid, WrongStore
+from rstore_backup.restoring import reading
 from rstore_backup.restoring.catalogue import read_catalogue
 from rstore_backup.restoring.key_table import KeyTable, TableUnusable
 from rstore_backup.restoring.plan import AtRevision, AtTime, Latest, NotRestorable, Target
@@ -65,11 +68,7 @@ async def test_a_segment_that_cannot_be_used_ends_what_can_be_restored(archive: 
     elif damage == "flipped":
         archive.store.objects[name] = data[:-100] + bytes([data[-100] ^ 1]) + data[-99:]
     elif damage == "replaced":
-        whole = segments.decode(name, data)
-        first = whole.records[0]
-        records = [type(first)(first.kind, first.time_ms, *_other(first)), *whole.records[1:]]
-        archive.store.objects[name] = segments.encode(whole.header, records)
-        assert archive.store.objects[name] != data
+        forge(archive, name)
     else:
         del archive.store.objects[name]
     for revision in range(7, 12):
@@ -81,10 +80,30 @@ async def test_a_segment_that_cannot_be_used_ends_what_can_be_restored(archive: 
         assert await equals(archive, revision)
 
 
-def _other(record: segments.Record) -> tuple[int, int, bytes]:
-    """Returns what a sound record of the same revisions has that says something else."""
-    changed = rows.Row(record.last_revision, 0, b"a/00", b"forged", record.last_revision, 1)
-    return record.after_revision, record.last_revision, rows.pack_batch([changed])
+def forge(archive: Archived, name: str) -> None:
+    """Puts a sound segment in the place of another: the last key that is put in it has another value."""
+    whole = segments.decode(name, archive.store.objects[name])
+    records = list(whole.records)
+    for number, record in reversed(list(enumerate(records))):
+        if record.kind is not segments.Kind.ROWS:
+            continue
+        changes = [rows.unpack(frame[0], frame[1], frame[3]) for frame in record.frames(whole.header.history)]
+        puts = [place for place, row in enumerate(changes) if row.kind == rows.KEY and not row.deletion]
+        if puts:
+            changes[puts[-1]] = msgspec.structs.replace(changes[puts[-1]], value=b"forged")
+            records[number] = replace(record, payload=rows.pack_batch(changes))
+            break
+    archive.store.objects[name] = segments.encode(whole.header, records)
+    assert segments.decode(name, archive.store.objects[name]).sha256 != whole.sha256
+
+
+async def test_a_forged_segment_would_be_taken_without_the_digests(
+    archive: Archived, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sound by itself, so that nothing else finds it."""
+    forge(archive, segment(archive, 2))
+    monkeypatch.setattr(reading, "read_segment", lambda piece, data, links: segments.decode(piece.header.name, data))
+    assert not await equals(archive, 11)
 
 
 async def test_a_base_that_is_damaged_is_passed_over(archive: Archived) -> None:
@@ -95,6 +114,25 @@ async def test_a_base_that_is_damaged_is_passed_over(archive: Archived) -> None:
         assert (restored.plan.revision, restored.plan.after_revision) == (16, 6)
         assert [damage.name for damage in restored.unusable] == [name]
     assert await equals(archive, 16)
+
+
+@pytest.mark.parametrize("damaged", [names.manifest(16), names.part(16, 0, "x")])
+async def test_a_damaged_base_behind_the_last_rows_is_not_an_earlier_state(archive: Archived, damaged: str) -> None:
+    del archive.store.objects[segment(archive, 3)]
+    archive.store.objects[damaged] = archive.store.objects[damaged][:-2]
+    with pytest.raises(NotRestorable, match="the archive can restore revisions 1 to 11") as refused:
+        await restore(archive, Latest())
+    assert damaged in str(refused.value)
+
+
+async def test_several_damaged_bases_are_passed_over(archive: Archived) -> None:
+    for revision in (6, 16):
+        name = names.part(revision, 1, "x")
+        archive.store.objects[name] = archive.store.objects[name][:-1]
+    restored = await restore(archive, Latest())
+    with restored.table:
+        assert (restored.plan.revision, restored.plan.base) == (16, None)
+        assert {damage.name for damage in restored.unusable} == {names.part(6, 1, "x"), names.part(16, 1, "x")}
 
 
 async def test_a_base_without_its_manifest_is_none(archive: Archived) -> None:
@@ -186,7 +224,7 @@ async def test_another_stores_archive_is_refused(archive: Archived) -> None:
 async def test_another_stores_objects_are_not_used(archive: Archived) -> None:
     """As where somebody copied a folder over another."""
     archive.store.objects[names.STORE] = card.encode(Card("other", "default", "orders"))
-    with pytest.raises(NotRestorable, match="nothing can be restored"):
+    with pytest.raises(NotRestorable, match="the archive can restore nothing"):
         await restorable(archive.store, "other", Latest(), begin=print, advance=print)
     catalogue = await read_catalogue(archive.store, "other")
     assert {damage.reason for damage in catalogue.damaged} == {f"it is of store {STORE_ID}"}
