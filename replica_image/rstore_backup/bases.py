@@ -91,7 +91,8 @@ class Part:
 
 def encode_part(header: PartHeader, chunks: Sequence[bytes]) -> bytes:
     """Returns the object."""
-    return sealed.seal(MAGIC, header, b"".join(len(chunk).to_bytes(_LENGTH_BYTES, "big") + chunk for chunk in chunks))
+    parts = (part for chunk in chunks for part in (len(chunk).to_bytes(_LENGTH_BYTES, "big"), chunk))
+    return sealed.seal(MAGIC, header, parts)
 
 
 def decode_part(name: str, data: bytes, manifest: Manifest | None = None) -> Part:

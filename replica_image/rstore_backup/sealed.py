@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -59,15 +60,24 @@ class Sealed:
     sha256: str
 
 
-def seal(magic: bytes, header: msgspec.Struct, body: bytes) -> bytes:
-    """Returns the object."""
+def seal(magic: bytes, header: msgspec.Struct, body: Iterable[bytes]) -> bytes:
+    """Returns the object. The parts of its body are compressed one by one, so that no copy of all of it is made."""
     encoded = msgspec.json.encode(header)
-    start = _START.pack(magic, VERSION, len(encoded)) + encoded
-    packed = zlib.compress(body, LEVEL)
-    parts = [start, _CRC.pack(google_crc32c.value(start)), _BODY.pack(len(packed), len(body)), packed]
-    parts.append(_CRC.pack(google_crc32c.value(body)))
-    sealed = b"".join(parts)
-    return sealed + hashlib.sha256(sealed).digest()
+    sealed = bytearray(_START.pack(magic, VERSION, len(encoded)) + encoded)
+    sealed += _CRC.pack(google_crc32c.value(bytes(sealed)))
+    lengths_at = len(sealed)
+    sealed += bytes(_BODY.size)
+    packing = zlib.compressobj(LEVEL)
+    checksum = size = 0
+    for part in body:
+        checksum = google_crc32c.extend(checksum, part)
+        size += len(part)
+        sealed += packing.compress(part)
+    sealed += packing.flush()
+    _BODY.pack_into(sealed, lengths_at, len(sealed) - lengths_at - _BODY.size, size)
+    sealed += _CRC.pack(checksum)
+    sealed += hashlib.sha256(sealed).digest()
+    return bytes(sealed)
 
 
 def digest_of(data: bytes) -> str:

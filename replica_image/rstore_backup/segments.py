@@ -137,7 +137,7 @@ class Segment:
 
 def encode(header: SegmentHeader, records: Sequence[Record]) -> bytes:
     """Returns the object."""
-    return sealed.seal(MAGIC, header, b"".join(_pack(record) for record in records))
+    return sealed.seal(MAGIC, header, (part for record in records for part in (_head(record), record.payload)))
 
 
 def decode(name: str, data: bytes) -> Segment:
@@ -201,9 +201,8 @@ def _count(record: Record, history: History) -> int:
     return len(record.frames(history)) if record.kind is Kind.ROWS else record.deleted().count
 
 
-def _pack(record: Record) -> bytes:
-    head = _RECORD.pack(record.kind, record.time_ms, record.after_revision, record.last_revision, len(record.payload))
-    return head + record.payload
+def _head(record: Record) -> bytes:
+    return _RECORD.pack(record.kind, record.time_ms, record.after_revision, record.last_revision, len(record.payload))
 
 
 def _unpack(body: bytes) -> Iterator[Record]:

@@ -402,7 +402,7 @@ class Segments(Target):
 
     def __call__(self, data: bytes) -> None:
         header = segments.SegmentHeader(STORE_ID, EPOCHS, 4, 5, 6, 2, 0, 9, begins_because="fuzzing")
-        for packed in (data, sealed.seal(segments.MAGIC, header, data)):
+        for packed in (data, sealed.seal(segments.MAGIC, header, [data])):
             with contextlib.suppress(Damaged):
                 segment = segments.decode(self.NAME, packed)
                 assert segment.header.name == self.NAME
@@ -422,7 +422,7 @@ class Bases(Target):
 
     def __call__(self, data: bytes) -> None:
         header = bases.PartHeader(STORE_ID, EPOCHS, 6, 0, 2)
-        for packed in (data, sealed.seal(bases.MAGIC, header, data)):
+        for packed in (data, sealed.seal(bases.MAGIC, header, [data])):
             with contextlib.suppress(Damaged):
                 assert len(list(bases.decode_part(self.NAME, packed).frames())) == 2
         with contextlib.suppress(Damaged):

@@ -42,11 +42,19 @@ class RegionSource:
         self._addresses = addresses
         self._tls = tls
         self._next = 0
+        self._have_compacted = 0
+        """Replicas that have compacted, one after the other, what was asked for."""
 
     async def follow(self, request: FollowRequest) -> AsyncGenerator[FollowResponse]:
         """Implements :class:`Source`."""
         async with aclosing(self._stream(ARCHIVE_FOLLOW, request, SILENCE_SECONDS)) as stream:
             async for response in stream:
+                if response.begin.compacted and self._have_compacted < len(self._addresses()) - 1:
+                    # The replica that was read before may have kept it for this archiver.
+                    self._have_compacted += 1
+                    self._next += 1
+                    raise SourceError(f"{response.begin.replica} has compacted what follows; the others are asked")
+                self._have_compacted = 0
                 yield response
 
     async def base(self, request: BaseRequest) -> AsyncGenerator[SnapshotChunk]:

@@ -21,6 +21,7 @@ from rstore_api.messages import history_messages
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.api.archive.feed import Begin, Feed, base_revision, begin
+from rstore_replica.api.archive.keeping import Lingering, Trail
 from rstore_replica.api.calls import Context, info_of
 from rstore_replica.api.turns import Turns
 from rstore_replica.api.watch.pump import Pump
@@ -39,6 +40,8 @@ MAX_FOLLOWERS, MAX_BASES = 4, 2
 MAX_WAITING = 8
 POSITION_SECONDS = 1.0
 """Between two messages at most."""
+AWAY_SECONDS = 300.0
+"""How long compaction waits for an archiver that takes nothing, or has gone and may come back."""
 GATHER_SECONDS = 0.1
 """Between two batches that are not full, so that a write at a time does not become a batch at a time."""
 KNOWN_SECONDS = 5.0
@@ -61,6 +64,7 @@ class ArchiveService:
         self._clock = clock
         self._config = config
         self._has_leader = has_leader
+        self._lingering = Lingering(clock)
         self._followers = Turns(places=MAX_FOLLOWERS, places_per_client=MAX_FOLLOWERS, max_waiting=MAX_WAITING)
         self._bases = Turns(places=MAX_BASES, places_per_client=MAX_BASES, max_waiting=MAX_WAITING)
 
@@ -80,35 +84,37 @@ class ArchiveService:
 
     async def _follow(self, request: pb.FollowRequest, context: Context) -> None:
         news = asyncio.Event()
-        hold = self._new_hold()
+        hold = self._new_hold(AWAY_SECONDS)
         with self._pump.followed(news.set):
             try:
                 await self._known()
                 start = begin(self._machine, self._pump.shown, request)
                 if not hold.take(start.after_revision):
                     raise Compacted(f"revision {start.after_revision} is gone")
+                self._lingering.release()
                 await _write(context, pb.FollowResponse(begin=self._begin_message(start)))
-                await self._send(Feed(self._machine, start), hold, news, context)
+                await self._send(Feed(self._machine, start), Trail(hold, self._clock), news, context)
             finally:
-                hold.release()
+                if hold.active:
+                    self._lingering.keep(hold)
 
-    async def _send(self, feed: Feed, hold: HistoryHold, news: asyncio.Event, context: Context) -> None:
+    async def _send(self, feed: Feed, trail: Trail, news: asyncio.Event, context: Context) -> None:
         """Ends when what has been sent is no longer part of what the region has; the caller asks again then."""
         while True:
             news.clear()
             if not feed.holds:
                 return
-            hold.review()
+            trail.hold.review()
             batch = feed.next_batch(self._pump.shown)
             if batch is not None:
                 await _write(context, pb.FollowResponse(batch=batch))
-                hold.reached(feed.revision)
+                trail.sent(feed.revision)
                 if feed.revision >= self._pump.shown:
                     await asyncio.sleep(GATHER_SECONDS)
                 continue
             self._require_leader()
             await _write(context, pb.FollowResponse(position=self._position()))
-            hold.progressed()  # what follows is on its way as soon as there is any
+            trail.sent(feed.revision)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POSITION_SECONDS):
                     await news.wait()
@@ -117,7 +123,7 @@ class ArchiveService:
         await self._known()
         history, revision = base_revision(self._machine, self._pump.shown, request)
         state, data_id = self._machine.state, self._machine.data_id
-        hold = self._new_hold()
+        hold = self._new_hold(self._config.hold_idle_seconds)
         if not hold.take(revision):
             raise Compacted(f"revision {revision} is gone")
         loop = asyncio.get_running_loop()
@@ -169,12 +175,12 @@ class ArchiveService:
         if not self._has_leader():
             raise NoLeader
 
-    def _new_hold(self) -> HistoryHold:
+    def _new_hold(self, idle_seconds: float) -> HistoryHold:
         return HistoryHold(
             "archive",
             machine=self._machine,
             clock=self._clock,
-            idle_seconds=self._config.hold_idle_seconds,
+            idle_seconds=idle_seconds,
             total_seconds=self._config.hold_seconds,
         )
 

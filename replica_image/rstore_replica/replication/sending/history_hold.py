@@ -35,6 +35,11 @@ class HistoryHold:
         self._progress_at = clock.monotonic()
         self._waiting_since: float | None = None
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is held."""
+        return self._hold is not None
+
     def take(self, revision: int) -> bool:
         """Holds from ``revision`` on instead of from where it did; False when something of that is gone already."""
         try:
