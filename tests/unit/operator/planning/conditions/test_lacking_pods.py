@@ -164,7 +164,7 @@ async def test_why_a_volume_is_not_bound_is_reported_as_its_claim_reports_it(lif
     life.api.pod_objects = [pod(f"{SET}-0", "us-east", phase="Pending")]
     life.api.claim_objects[f"data-{SET}-0"] = {
         "metadata": {"name": f"data-{SET}-0", "uid": "c-1"},
-        "spec": {"storageClassName": "fast"},
+        "spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "100Gi"}}},
         "status": {"phase": "Pending"},
     }
     life.api.failed[f"data-{SET}-0"] = [
@@ -175,8 +175,7 @@ async def test_why_a_volume_is_not_bound_is_reported_as_its_claim_reports_it(lif
     assert f"data-{SET}-0" not in life.api.event_lists, "a volume takes a moment"
     await life.go(20)
     assert f"its volume of StorageClass fast is not bound: {why}" in life.condition("Progressing")["message"]
-    life.api.claim_objects[f"data-{SET}-0"]["status"]["phase"] = "Bound"
-    life.api.pod_objects = [pod(f"{SET}-0", "us-east", phase="Running", podIP="10.0.0.1")]
+    life.api.claim_objects[f"data-{SET}-0"]["status"] = {"phase": "Bound", "capacity": {"storage": "100Gi"}}
     await life.go(2)
     life.api.event_lists.clear()
     await life.go(60)
