@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
-from e2e.cluster import OPERATOR_NAMESPACE, ClusterUnderTest
+from e2e.cluster import CRD, OPERATOR_NAMESPACE, ClusterUnderTest
 from e2e.conftest import CHART
-from rstore_cli.helm import Helm
+from rstore_cli.helm import Helm, ToolError, clean_environment
 from rstore_testkit.load import wait_until
+
+HELM = shutil.which("helm")
+TEST_SECONDS = 300
+OWNER_LABEL = "app.kubernetes.io/managed-by"
+OWNER_ANNOTATIONS = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
 
 
 @pytest.fixture
@@ -94,6 +102,63 @@ async def test_after_an_uninstall_stores_run_on_and_an_install_takes_them_up(sto
     await store.wait_steady()
     assert await replica_pods(store) == replicas
     assert (await store.status())["epoch"] == epoch
+
+
+@pytest.mark.skipif(HELM is None, reason="`helm test` needs a helm binary; the library of the wheel does not have it")
+async def test_helm_test_passes(operator, cluster):
+    assert HELM is not None
+    await operators_available(operator)
+    command = [HELM, "test", "rstore", f"--namespace={OPERATOR_NAMESPACE}", f"--timeout={TEST_SECONDS}s"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*command, f"--kubeconfig={cluster.kubeconfig}"],
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=TEST_SECONDS + 30,
+        env=clean_environment(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Succeeded" in done.stdout
+    assert not [pod for pod in operator.get("pods")["items"] if pod["metadata"]["name"].endswith("-test")]
+
+
+async def test_a_chart_that_had_the_definition_in_crds_is_upgraded(operator, helm, cluster, tmp_path):
+    """As operations.md says: Helm takes the definition over once it is labelled as the release's."""
+    await asyncio.to_thread(helm.uninstall)
+    kubectl = cluster.kubectl()
+    kubectl.run("label", "crd", CRD, f"{OWNER_LABEL}-")
+    kubectl.run("annotate", "crd", CRD, *(f"{name}-" for name in OWNER_ANNOTATIONS))
+    try:
+        await asyncio.to_thread(helm.install, earlier_chart(tmp_path), cluster.values)
+        with pytest.raises(ToolError, match="ownership metadata"):
+            await asyncio.to_thread(helm.upgrade, CHART, cluster.values)
+    finally:
+        kubectl.run("label", "crd", CRD, f"{OWNER_LABEL}=Helm")
+        owner = zip(OWNER_ANNOTATIONS, ("rstore", OPERATOR_NAMESPACE), strict=True)
+        kubectl.run("annotate", "crd", CRD, *(f"{name}={value}" for name, value in owner))
+        await asyncio.to_thread(helm.upgrade, CHART, cluster.values)
+    await operators_available(operator)
+    definition = kubectl.get("crd", CRD)
+    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def earlier_chart(directory: Path) -> Path:
+    """Returns this chart as it was before 0.2: the definition is in ``crds``, and so is no part of the release."""
+    chart = directory / CHART.name
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "crds.yaml").unlink()
+    (chart / "crds").mkdir()
+    (chart / "files" / "replicatedstores.yaml").rename(chart / "crds" / "replicatedstores.yaml")
+    return chart
+
+
+async def operators_available(operator) -> None:
+    async def available() -> bool:
+        deployments = operator.get("deployments")["items"]
+        return bool(deployments) and deployments[0].get("status", {}).get("availableReplicas", 0) > 0
+
+    await wait_until(available, timeout_seconds=TEST_SECONDS, what="an operator that is available", poll_seconds=0.3)
 
 
 async def replica_pods(store) -> set[str]:
