@@ -101,6 +101,12 @@ async def place_of(cluster: Cluster, text: str, endpoint_url: str, store_id: str
     backup = store.get("spec", {}).get("backup")
     if not backup:
         raise CliError(f'store "{text}" has no spec.backup', hint="name the destination instead: s3://bucket/prefix")
+    if claim := backup.get("volumeClaim"):
+        raise CliError(
+            f'the archive of store "{text}" is in the volume of the claim "{claim}", in the folder '
+            f"{str(backup['destination']).removeprefix('file://')}",
+            hint="mount the volume, and name the folder by a URL: file:///folder",
+        )
     own_id = str(store.get("status", {}).get("storeId", "")) or None
     return Place(str(backup["destination"]), endpoint_url or str(backup.get("endpoint", "")), store_id or own_id)
 
