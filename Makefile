@@ -15,8 +15,8 @@ STAMP := $(VENV)/.stamp-$(shell cat pyproject.toml localcluster/pyproject.toml l
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 
 PROTO := $(wildcard replica_image/rstore_api/proto/*.proto)
-CRD := crds/replicatedstores.yaml
-CHART_CRD := charts/replicated-store-operator/files/replicatedstores.yaml
+CRDS := $(wildcard crds/*.yaml)
+CHART_FILES := charts/replicated-store-operator/files
 PACKAGES := rstore_wire rstore_api rstore_backup rstore_replica rstore_kube rstore_operator rstore_cli rstore_testkit localkube
 # Which seeds are simulated, and what.
 SEEDS ?= 0-99
@@ -92,19 +92,19 @@ check: setup ## lint, format, types, import rules, generated files up to date, t
 	@echo "check: imports";    $(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
 	@echo "check: generated";  $(BIN)/python -m pytest -q --no-header tests/unit/project/test_generated_files.py >$(VENV)/generated.log 2>&1 \
 		|| { cat $(VENV)/generated.log; echo "error: run make generate and commit the result" >&2; exit 1; }
-	@echo "check: crd";        $(BIN)/python -m localkube.apiserver.review $(CRD)
+	@echo "check: crd";        for crd in $(CRDS); do $(BIN)/python -m localkube.apiserver.review "$$crd"; done
 	@echo "check: ok"
 
 lock: setup ## locks: the exact versions that the images install, with hashes; ARGS=--upgrade for newer ones
 	@$(PIP) install --quiet uv
 	@PYTHONPATH=scripts/images $(BIN)/python -m image_build.lock $(ARGS)
 
-generate: setup ## protobuf code, the chart's copy of the CRD and docs/reference.md, from their sources
+generate: setup ## protobuf code, the chart's copies of the CRDs and docs/reference.md, from their sources
 	@cd replica_image && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. \
 		$(patsubst replica_image/%,%,$(PROTO))
-	@cp $(CRD) $(CHART_CRD)
+	@cp $(CRDS) $(CHART_FILES)
 	@$(BIN)/python scripts/reference/crd_reference.py
-	@echo "generate: $(words $(PROTO)) protocols, 1 CRD"
+	@echo "generate: $(words $(PROTO)) protocols, $(words $(CRDS)) CRDs"
 
 etcd: ## Debian's etcd in build/etcd, newer than that of pip: tests/etcd then compare with it; SUITE=sid for the newest
 	@scripts/debian_etcd.sh

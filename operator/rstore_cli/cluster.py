@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rstore_api.domain.kubernetes import (
+    BACKUP,
+    BACKUP_KIND,
     CLI_FIELD_MANAGER,
     EVENT,
     KIND,
@@ -97,6 +99,22 @@ class Cluster:
         events = await _asked(client, "events", client.list(EVENT, namespace, fields=fields, limit=MAX_EVENTS))
         own = [event for event in events if event.get("involvedObject", {}).get("uid") in (uid, None, "")]
         return sorted(own, key=event_time)
+
+    async def request_base(self, store: str, retain: bool) -> Object:
+        """Makes a ReplicatedStoreBackup for a store, with a name of its own, and returns it."""
+        client, namespace = await self._connected()
+        body = {
+            "apiVersion": BACKUP.api_version,
+            "kind": BACKUP_KIND,
+            "metadata": {"generateName": f"{store}-"},
+            "spec": {"store": store, "retain": retain},
+        }
+        return await _asked(client, f"{BACKUP_KIND} of {store}", client.create(BACKUP, namespace, body))
+
+    async def requested_base(self, name: str) -> Object:
+        """Returns a ReplicatedStoreBackup."""
+        client, namespace = await self._connected()
+        return await _asked(client, f'{BACKUP_KIND} "{name}"', client.get(BACKUP, namespace, name))
 
     async def lease(self, namespace: str, name: str) -> Object:
         """Returns a Lease, of whichever namespace."""

@@ -47,6 +47,7 @@ from rstore_operator.facts.actions import (
     RemoveMember,
     SetAccess,
     Target,
+    UpdateRequestedBase,
     WriteSecret,
 )
 from rstore_operator.facts.observed import CLAIM, ChildKey, FenceAnswer
@@ -150,7 +151,7 @@ class Actor:
         except ApiError as error:
             if isinstance(action, RemoveAnnotations) and error.status in (404, 409, 422):
                 return Done(action, effective=False)  # changed meanwhile; what it says now is read next time
-            if isinstance(action, IssueAuthority | WriteSecret | DeletePod) and error.conflict:
+            if isinstance(action, IssueAuthority | WriteSecret | DeletePod | UpdateRequestedBase) and error.conflict:
                 return Done(action, effective=False)  # the same
             return _failed(action, error)
         except (StoreError, ValueError, *CONNECTION_ERRORS) as error:
@@ -218,6 +219,11 @@ class Actor:
 
     async def _remove_annotations(self, action: RemoveAnnotations, _children: Children) -> Done:
         await self._site.remove_annotations(action.values)
+        return Done(action)
+
+    async def _update_requested_base(self, action: UpdateRequestedBase, _children: Children) -> Done:
+        await self._site.update_requested_base(action)
+        log.info("requested_base", name=action.name, phase=action.status.phase.value)
         return Done(action)
 
     async def _is_free(self, key: ChildKey, children: Children) -> bool:
@@ -352,6 +358,7 @@ _WAYS: Mapping[type[Action], Callable[[Actor, Any, Children], Awaitable[Done]]] 
     IssueAuthority: Actor._issue,
     IssueCertificate: Actor._issue,
     WriteSecret: Actor._issue,
+    UpdateRequestedBase: Actor._update_requested_base,
     RemoveAnnotations: Actor._remove_annotations,
     Bootstrap: Actor._bootstrap,
     PushTopology: Actor._push_topology,
@@ -387,6 +394,8 @@ def _describe(action: Action) -> str:
         return f"{verb} {action.key[0]} {action.key[1]}"
     if isinstance(action, LookUp):
         return "look up names"
+    if isinstance(action, UpdateRequestedBase):
+        return f"write ReplicatedStoreBackup {action.name}"
     if isinstance(action, DeletePod):
         return f"delete Pod {action.name}"
     if isinstance(action, GrowClaim):

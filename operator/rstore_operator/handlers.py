@@ -10,6 +10,8 @@ from typing import Any
 import kopf
 from kopf._cogs.structs.references import Resource
 from rstore_api.domain.kubernetes import (
+    BACKUP,
+    BACKUP_KIND,
     CHILD_KINDS,
     FINALIZER,
     KIND,
@@ -67,6 +69,10 @@ class _WatchedStore:
         """Returns claims of volumes, as last seen."""
         return self._seen.of(self._store, ("PersistentVolumeClaim",))
 
+    def requested_bases(self) -> Iterable[Mapping[str, Any]]:
+        """Returns the ReplicatedStoreBackups that name it, as last seen."""
+        return self._seen.of(self._store, (BACKUP_KIND,))
+
 
 class Handlers:
     """Connects kopf to the controller.
@@ -112,7 +118,7 @@ class Handlers:
         """Register all handlers."""
         kopf.on.startup(registry=registry)(configure)
         kopf.on.login(registry=registry)(login)
-        for kind in SEEN_KINDS.values():
+        for kind in (*SEEN_KINDS.values(), BACKUP):
             kopf.index(*_place(kind), registry=registry)(nothing_to_index)
         kopf.on.event(*_place(STORE), id="store_wake", registry=registry)(self._store_changed)
 

@@ -25,7 +25,7 @@ from kopf._cogs.clients import errors, fetching, watching
 from kopf._cogs.configs.configuration import OperatorSettings
 from kopf._cogs.structs.references import Insights, Namespace, Resource
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
-from rstore_api.domain.kubernetes import SEEN_KINDS
+from rstore_api.domain.kubernetes import BACKUP, BACKUP_KIND, SEEN_KINDS
 from rstore_api.logs import get_logger
 
 from rstore_operator.cluster.seen_objects import SeenObjects, uid_of
@@ -40,7 +40,7 @@ GRACE_SECONDS = 20.0
 SERVER_TIMEOUT_SECONDS = 240
 """How long one watch request lasts."""
 _EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
-_KINDS = {(kind.group, kind.plural): name for name, kind in SEEN_KINDS.items()}
+_KINDS = {(kind.group, kind.plural): name for name, kind in {**SEEN_KINDS, BACKUP_KIND: BACKUP}.items()}
 
 Body = Mapping[str, Any]
 Event = dict[str, Any]

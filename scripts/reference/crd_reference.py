@@ -1,4 +1,4 @@
-"""``make generate``: writes docs/reference.md, every field of a ReplicatedStore, from the definition."""
+"""``make generate``: writes docs/reference.md, every field of our kinds, from their definitions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "crds" / "replicatedstores.yaml"
+SOURCES = [ROOT / "crds" / name for name in ("replicatedstores.yaml", "replicatedstorebackups.yaml")]
 PAGE = ROOT / "docs" / "reference.md"
 HEAD = """# Fields of a ReplicatedStore
 
@@ -18,19 +18,27 @@ of what follows, one with `{}` a map.
 """
 
 
-def page(definition: dict[str, Any]) -> str:
-    """Returns the page for a CustomResourceDefinition."""
+def page(store: dict[str, Any], *others: dict[str, Any]) -> str:
+    """Returns the page for the CustomResourceDefinitions."""
+    return "\n".join([HEAD, _section(store, ""), *(_section(each, each["spec"]["names"]["kind"]) for each in others)])
+
+
+def _section(definition: dict[str, Any], title: str) -> str:
+    """Returns what is about one kind; with a title its headings name the kind."""
     (version,) = definition["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]
     names = definition["spec"]["names"]
-    parts = [HEAD, f"`apiVersion: {definition['spec']['group']}/{version['name']}`, `kind: {names['kind']}`\n"]
+    parts = [f"# {title}\n\n{_text(schema['description'])}\n"] if title else []
+    parts += [f"`apiVersion: {definition['spec']['group']}/{version['name']}`, `kind: {names['kind']}`\n"]
     for part in ("spec", "status"):
         fields = schema["properties"][part]
-        parts.append(f"## {part}\n\n{_text(fields['description'])}\n")
+        heading = f"{title} {part}".strip()
+        parts.append(f"## {heading}\n\n{_text(fields['description'])}\n")
         parts.append("| field | type | default | what it is |\n|---|---|---|---|\n" + "".join(_rows(fields, "")))
     rules = list(schema["properties"]["spec"].get("x-kubernetes-validations", []))
     rules += schema.get("x-kubernetes-validations", [])
-    parts.append("## Rules about several fields\n\n" + "".join(f"- {_text(rule['message'])}\n" for rule in rules))
+    if rules:
+        parts.append("## Rules about several fields\n\n" + "".join(f"- {_text(rule['message'])}\n" for rule in rules))
     return "\n".join(parts)
 
 
@@ -85,7 +93,7 @@ def _text(text: str) -> str:
 
 def main() -> int:
     """Writes the page; 0."""
-    PAGE.write_text(page(yaml.safe_load(SOURCE.read_text())))
+    PAGE.write_text(page(*(yaml.safe_load(source.read_text()) for source in SOURCES)))
     return 0
 
 

@@ -18,8 +18,9 @@ from rstore_kube.access import Access
 from rstore_kube.client import KubeClient
 from rstore_operator import handlers
 from rstore_operator.cluster.site import Site
-from rstore_operator.facts.actions import Notice
+from rstore_operator.facts.actions import Notice, UpdateRequestedBase
 from rstore_operator.resource.model import ReplicaImage, StoreRef
+from rstore_operator.resource.requested_base import BaseStatus
 from rstore_operator.specs.labels import metadata
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ OWNED = WATCHED | {"create", "patch", "delete"}
 USED: dict[tuple[str, str], set[str]] = {
     (GROUP, "replicatedstores"): WATCHED | {"patch"},  # watch; annotations, old finalizers
     (GROUP, "replicatedstores/status"): {"patch"},
+    (GROUP, "replicatedstorebackups"): {"list", "watch", "patch"},  # its owner
+    (GROUP, "replicatedstorebackups/status"): {"patch"},
     (GROUP, "replicatedstores/finalizers"): {"update"},  # blockOwnerDeletion in owner references
     ("", "configmaps"): OWNED,
     ("", "secrets"): OWNED,
@@ -163,7 +166,7 @@ class RecordingClient(KubeClient):
         if "apply-patch" in content_type:
             verbs = {"patch", "create"}  # what does not exist yet is created, which is authorized by itself
         self.asked.setdefault((match["group"] or "", resource), set()).update(verbs)
-        return {}
+        return {"metadata": {}}
 
 
 async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
@@ -180,6 +183,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
         await site.adopt((kind, "x"), manifest)
         await site.apply(manifest, None)
         await site.delete((kind, "x"), "uid")
+    await site.update_requested_base(UpdateRequestedBase("x", "uid", "1", BaseStatus(), ()))
     await site.look_up_claim("x", "us-east")
     await site.grow_claim("x", "2Gi", "1")
     await site.delete_claim("x", "uid")
@@ -223,6 +227,7 @@ def test_every_request_of_a_site_is_in_this_test() -> None:
         "store",
         "patch_status",
         "remove_annotations",
+        "update_requested_base",
         "live",
         "is_ours_to_use",
         "look_up_claim",

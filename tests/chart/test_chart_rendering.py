@@ -39,6 +39,7 @@ def test_the_chart_makes_exactly_the_objects_an_operator_needs(default: Rendered
         "ClusterRole",
         "ClusterRoleBinding",
         "CustomResourceDefinition",
+        "CustomResourceDefinition",
         "Deployment",
         "NetworkPolicy",
         "Pod",
@@ -212,13 +213,16 @@ def test_notes_say_what_to_type_next(default: Rendered, namespaced: Rendered) ->
             assert (ROOT / path).exists(), f"the notes name {path}, which does not exist"
 
 
-def test_the_crd_is_the_source_file_byte_for_byte(helm: Helm) -> None:
-    source = (ROOT / "crds" / "replicatedstores.yaml").read_bytes()
-    assert (CHART / "files" / "replicatedstores.yaml").read_bytes() == source, "run make generate"
+def test_the_crds_are_the_source_files_byte_for_byte(helm: Helm) -> None:
     assert helm.ask("crds", {}) == [], "Helm never upgrades what is in crds"
-    definition = helm.render().one("CustomResourceDefinition")
-    assert definition == yaml.safe_load(source)
-    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    definitions = {made["metadata"]["name"]: made for made in helm.render().all("CustomResourceDefinition")}
+    sources = sorted((ROOT / "crds").glob("*.yaml"))
+    assert len(definitions) == len(sources) == 2
+    for source in sources:
+        assert (CHART / "files" / source.name).read_bytes() == source.read_bytes(), "run make generate"
+        definition = definitions[f"{source.stem}.replicatedstore.io"]
+        assert definition == yaml.safe_load(source.read_bytes())
+        assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert helm.render(crds={"create": False}).all("CustomResourceDefinition") == []
 
 

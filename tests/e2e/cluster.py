@@ -29,6 +29,7 @@ STORES_NAMESPACE = "rstore-e2e"
 """The namespace of the stores on an existing cluster; the tests make it and delete it."""
 OPERATOR_NAMESPACE = "rstore-system"
 CRD = "replicatedstores.replicatedstore.io"
+BACKUP_CRD = "replicatedstorebackups.replicatedstore.io"
 REGIONS = ("us-east", "eu-west", "ap-south")
 REGION_LABEL = "topology.kubernetes.io/region"
 VALUES: dict[str, Any] = {"hashCheckSeconds": 15}
@@ -114,7 +115,7 @@ def _remove(kubectl: Kubectl, helm: Helm, *, definition_too: bool) -> None:
     for namespace in (OPERATOR_NAMESPACE, STORES_NAMESPACE):
         kubectl.run("delete", "namespace", namespace, *deleting, timeout_seconds=_DELETE_SECONDS + 10)
     if definition_too:
-        kubectl.run("delete", "crd", CRD, *deleting, timeout_seconds=_DELETE_SECONDS + 10)
+        kubectl.run("delete", "crd", CRD, BACKUP_CRD, *deleting, timeout_seconds=_DELETE_SECONDS + 10)
 
 
 def _own_kubeconfig(scratch: Path) -> Path:

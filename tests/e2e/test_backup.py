@@ -98,6 +98,12 @@ async def test_an_archive_of_a_store(
         await wait_healthy(store, "True", "Archiving")
         assert "archived up to revision" in (await asyncio.to_thread(rstore, "status", NAME)).stdout
 
+        printed = (await asyncio.to_thread(rstore, "backup", "now", NAME, "--wait=60")).stdout
+        assert f"base at revision {last}" in printed
+        asked = await store.kube_get("rstorebackup", printed.partition(":")[0])
+        assert (asked["status"]["phase"], asked["status"]["revision"]) == ("Completed", last)
+        assert asked["metadata"]["ownerReferences"][0]["name"] == NAME
+
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "right")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_REGION", "us-east-1")

@@ -10,6 +10,13 @@ this list with what the code asks for.
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstores/status]
   verbs: [patch]
+# Bases that somebody asks for: their owner is the store unless they are to be retained.
+- apiGroups: [replicatedstore.io]
+  resources: [replicatedstorebackups]
+  verbs: [list, watch, patch]
+- apiGroups: [replicatedstore.io]
+  resources: [replicatedstorebackups/status]
+  verbs: [patch]
 # Owner references with blockOwnerDeletion need this where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstores/finalizers]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from rstore_cli.backup import listing, show, verify
+from rstore_cli.backup import listing, now, show, verify
 
 app = typer.Typer(
     name="backup",
     help="Archives of stores, outside of them: what is there, what can be restored, and whether all of it is whole.",
     no_args_is_help=True,
 )
+app.command("now")(now.now)
 app.command("list")(listing.list_archives)
 app.command("show")(show.show)
 app.command("verify")(verify.verify)

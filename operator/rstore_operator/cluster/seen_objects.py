@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from rstore_api.domain.kubernetes import STORE_LABEL
+from rstore_api.domain.kubernetes import BACKUP_KIND, STORE_LABEL
 
 from rstore_operator.cluster.packed import Packer
 
@@ -23,8 +23,8 @@ class _Seen(msgspec.Struct, frozen=True, gc=False):
 
 
 class SeenObjects:
-    """The objects with a store's label, by store, kind and uid. ``changed`` is called with the namespace and the store
-    of each that has come, changed or gone."""
+    """The objects with a store's label, and those that ask for its bases, by store, kind and uid. ``changed`` is called
+    with the namespace and the store of each that has come, changed or gone."""
 
     def __init__(self, changed: Callable[[str, str], None]) -> None:
         self._changed = changed
@@ -42,7 +42,7 @@ class SeenObjects:
         """An object of that kind is there. Nothing has changed if it was seen at the same version."""
         meta = body["metadata"]
         uid, version = uid_of(body), str(meta.get("resourceVersion", ""))
-        name = (meta.get("labels") or {}).get(STORE_LABEL)
+        name = _store_of(kind, body)
         store = (str(meta.get("namespace") or ""), str(name)) if name else None
         before = self._store_of.get(uid)
         if before is not None and before == store:
@@ -81,6 +81,13 @@ class SeenObjects:
         for uid in seen:
             if uid not in uids:
                 self.drop(kind, uid)
+
+
+def _store_of(kind: str, body: Mapping[str, Any]) -> object:
+    """The name of the store that an object belongs to."""
+    if kind == BACKUP_KIND:
+        return (body.get("spec") or {}).get("store")
+    return (body["metadata"].get("labels") or {}).get(STORE_LABEL)
 
 
 def uid_of(body: Mapping[str, Any]) -> str:

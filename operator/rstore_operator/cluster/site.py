@@ -13,16 +13,18 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, POD, SEEN_KINDS, STORE, Kind
+from rstore_api.domain.kubernetes import BACKUP, EVENT, OPERATOR_FIELD_MANAGER, POD, SEEN_KINDS, STORE, Kind
 from rstore_kube.client import KubeClient
 
 from rstore_operator.cluster.child_view import ChildView, Joined
 from rstore_operator.cluster.pods import is_of_former_store, newest_archiver, read_pod
-from rstore_operator.facts.actions import Notice
+from rstore_operator.cluster.requested_bases import read_requested_base, status_patch
+from rstore_operator.facts.actions import Notice, UpdateRequestedBase
 from rstore_operator.facts.archiver import ArchiverPod
 from rstore_operator.facts.observed import CLAIM, ChildKey, Claim, Pod
 from rstore_operator.planning.children.ownership import adopted_owners
 from rstore_operator.resource.model import StoreRef
+from rstore_operator.resource.requested_base import RequestedBase
 from rstore_operator.specs.event import event
 
 INSTANCE = os.environ.get("HOSTNAME") or OPERATOR_FIELD_MANAGER
@@ -42,6 +44,9 @@ class Watched(Protocol):
 
     def claims(self) -> Iterable[Body]:
         """Returns the claims of their volumes."""
+
+    def requested_bases(self) -> Iterable[Body]:
+        """Returns the ReplicatedStoreBackups that name the store."""
 
 
 class Site:
@@ -75,6 +80,10 @@ class Site:
     def archiver_pod(self) -> ArchiverPod | None:
         """Returns the archiver's pod, if there is one."""
         return newest_archiver(self._watched.pods())
+
+    def requested_bases(self) -> tuple[RequestedBase, ...]:
+        """Returns the bases that are asked for."""
+        return tuple(read_requested_base(body) for body in self._watched.requested_bases())
 
     def _host(self, region: str, pod: str) -> str:
         return names.pod_host(self.ref.name, region, self.ref.namespace, pod)
@@ -112,6 +121,17 @@ class Site:
         self._last_event = max(self._last_event + 1, int(now.timestamp() * 1e9))
         body = event(self.ref, resource_version, notice, number=self._last_event, now=now, instance=INSTANCE)
         await self._client.create(EVENT, self.ref.namespace, body)
+
+    async def update_requested_base(self, action: UpdateRequestedBase) -> None:
+        """Write owners and status of a ReplicatedStoreBackup, if it still is of the version that was seen."""
+        place = (BACKUP, self.ref.namespace, action.name)
+        version = action.resource_version
+        if action.owners is not None:
+            owners = {"metadata": {"ownerReferences": [dict(owner) for owner in action.owners]}}
+            after = await self._client.merge(*place, owners, resource_version=version)
+            version = str(after["metadata"].get("resourceVersion", ""))
+        patch = {"status": status_patch(action.status)}
+        await self._client.merge(*place, patch, resource_version=version, subresource="status")
 
     # ------------------------------------------------------------------------------------------ its children
     def _at(self, key: ChildKey) -> tuple[Kind, str, str]:

@@ -11,6 +11,7 @@ from rstore_api.domain.access import AccessRules
 from rstore_api.domain.topology import Topology
 
 from rstore_operator.facts.observed import ChildKey, Pod
+from rstore_operator.resource.requested_base import BaseStatus
 
 
 @dataclass(frozen=True)
@@ -264,11 +265,33 @@ class RemoveAnnotations:
     values: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class UpdateRequestedBase:
+    """Write the status of a ReplicatedStoreBackup, and its owners where they are given, if it still is as it was
+    seen."""
+
+    name: str
+    uid: str
+    resource_version: str
+    status: BaseStatus
+    owners: tuple[Mapping[str, Any], ...] | None
+
+
 RegionCall = (
     Bootstrap | PushTopology | SetAccess | Demote | Promote | Fence | GrantTenure | AddMember | RemoveMember | HandOver
 )
 """What a replica is asked to do; all but SetAccess is for the region's leader."""
 ObjectAction = (
-    Apply | LookUp | Adopt | Delete | DeletePod | Orphan | GrowClaim | IssueAuthority | IssueCertificate | WriteSecret
+    Apply
+    | LookUp
+    | Adopt
+    | Delete
+    | DeletePod
+    | Orphan
+    | GrowClaim
+    | IssueAuthority
+    | IssueCertificate
+    | WriteSecret
+    | UpdateRequestedBase
 )
 Action = ObjectAction | RemoveAnnotations | RegionCall

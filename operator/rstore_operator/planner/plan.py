@@ -72,6 +72,7 @@ from rstore_operator.planning.conditions.summary import feature_level, summary
 from rstore_operator.planning.conditions.unreached import unreached
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
+from rstore_operator.planning.requested_bases import plan_requested
 from rstore_operator.planning.rollout.steps import NewTemplate
 from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
 from rstore_operator.planning.scaling.effective import Effective, effective
@@ -259,10 +260,12 @@ class _Planner:
         actions: list[Action] = []
         if progressed.command is not None:
             actions += self.calls.command(progressed.command, store_id)
+        asked_for = self.observed.requested_bases if self.spec is not None else ()
+        requested = plan_requested(self.ref, self._backup, asked_for, self.observed.archiver)
         if not frozen:
             actions += self.calls.bootstraps(bootstrap, witness_promise(progressed.intent))
             pushes = self.calls.pushes(store_id)
-            actions += [*pushes, *access.calls, *children]
+            actions += [*pushes, *access.calls, *children, *requested.updates]
             actions += self.calls.scaling() if progressed.intent is None else []
             actions += self.calls.departures(pushes)
             if step is not None and not isinstance(step, NewTemplate) and not children:
@@ -326,6 +329,7 @@ class _Planner:
             and self._is_as_wanted()
             and not waits_for_home(scene)
             and not is_unsettled(archived)
+            and not requested.waits
             and may_stand(memory, self.observed, status),
         )
 

@@ -19,6 +19,7 @@ _OF_SECONDARIES = ("ackedRevision", "lagRevisions", "lagBytes", "lagSeconds", "c
 """The fields that say where a region stands behind the primary; other regions have none."""
 _IN_WHOLE_SECONDS = frozenset({
     "at", "since", "lastTransitionTime", "observedAt", "firstRecoverable", "lastRecoverable",
+    "completedAt",
 })  # fmt: skip
 _NOT_NEEDED = frozenset({
     "to", "askedFor", "aborted", "reason", "lastKnownRevision", "revisionsLost", "revisionsUnacknowledged",
@@ -43,7 +44,7 @@ class _Conditions(Stored, frozen=True):
 
 def status_to_json(status: StoreStatus) -> dict[str, Any]:
     """The status as the API server stores it; fields that say nothing are left out."""
-    raw = _to_json(status)
+    raw = stored_to_json(status)
     if not status.witness_tenure.change:
         raw.pop("witnessLease", None)
     for region in raw.get("regions", ()):
@@ -57,10 +58,11 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
 
 def conditions_to_json(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
     """The conditions as they are stored."""
-    return [_to_json(condition) for condition in conditions]
+    return [stored_to_json(condition) for condition in conditions]
 
 
-def _to_json(value: Stored) -> dict[str, Any]:
+def stored_to_json(value: Stored) -> dict[str, Any]:
+    """The value as the API server stores it; fields that say nothing are left out."""
     plain: dict[str, Any] = _plain("", msgspec.to_builtins(value, builtin_types=(datetime,)))
     return plain
 

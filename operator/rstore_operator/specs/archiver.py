@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rstore_api.domain import names
@@ -127,10 +127,13 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
     }
 
 
-def archiver_config(ref: StoreRef, backup: BackupSpec, source: RegionSpec) -> dict[str, Any]:
-    """The configuration of the archiver, which reads the rows of the region ``source``."""
+def archiver_config(
+    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The configuration of the archiver, which reads the rows of the region ``source``, and makes a base for each of
+    the ``requests``."""
     pods = names.pod_names(ref.name, source.name, source.replicas)
-    config = {
+    config: dict[str, Any] = {
         "namespace": ref.namespace,
         "name": ref.name,
         "region": source.name,
@@ -141,12 +144,18 @@ def archiver_config(ref: StoreRef, backup: BackupSpec, source: RegionSpec) -> di
         "keepBases": backup.retention.keep_bases,
         "keepSeconds": backup.retention.keep_for_seconds,
     }
-    return {**config, "endpoint": backup.endpoint} if backup.endpoint else config
+    if backup.endpoint:
+        config["endpoint"] = backup.endpoint
+    if requests:
+        config["requests"] = list(requests)
+    return config
 
 
-def archiver_config_map(ref: StoreRef, backup: BackupSpec, source: RegionSpec) -> dict[str, Any]:
+def archiver_config_map(
+    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = ()
+) -> dict[str, Any]:
     """The ConfigMap that carries the configuration. The archiver reads it again when it changes."""
-    text = json.dumps(archiver_config(ref, backup, source), indent=2) + "\n"
+    text = json.dumps(archiver_config(ref, backup, source, requests), indent=2) + "\n"
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -33,6 +33,8 @@ class Kind:
 GROUP = "replicatedstore.io"
 KIND = "ReplicatedStore"
 STORE = Kind(GROUP, "v1alpha1", "replicatedstores")
+BACKUP_KIND = "ReplicatedStoreBackup"
+BACKUP = Kind(GROUP, "v1alpha1", "replicatedstorebackups")
 
 CHILD_KINDS: Mapping[str, Kind] = {
     "ConfigMap": Kind("", "v1", "configmaps"),

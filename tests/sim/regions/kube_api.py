@@ -82,6 +82,9 @@ class ApiOf(StoredClient):
     def pods(self) -> Iterable[Body]:
         return self._look()[1]
 
+    def requested_bases(self) -> Iterable[Body]:
+        return ()
+
     def claims(self) -> Iterable[Body]:
         return self._look()[2]
 

@@ -71,6 +71,8 @@ class FakeCluster:
     secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
     replicas: list[Pod] = field(default_factory=list)
     other_pods: list[str] = field(default_factory=list)
+    requested: Object = field(default_factory=dict)
+    base_statuses: list[Object] = field(default_factory=lambda: [{}])
     addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
     recorded: list[Object] = field(default_factory=list)
     script: list[Callable[[FakeCluster], None]] = field(default_factory=list)
@@ -114,6 +116,15 @@ class FakeCluster:
     async def pods(self, store: str, region: str | None = None) -> list[Pod]:
         found = [pod for pod in self.replicas if region in (None, pod.region)]
         return sorted(found, key=lambda pod: (not pod.ready, pod.name))
+
+    async def request_base(self, store: str, retain: bool) -> Object:
+        self.requested = {"metadata": {"name": f"{store}-x7k2p"}, "spec": {"store": store, "retain": retain}}
+        return copy.deepcopy(self.requested)
+
+    async def requested_base(self, name: str) -> Object:
+        assert self.requested["metadata"]["name"] == name
+        status = self.base_statuses.pop(0) if len(self.base_statuses) > 1 else self.base_statuses[0]
+        return {**copy.deepcopy(self.requested), "status": status}
 
     async def pod_names(self, store: str, region: str | None = None) -> list[str]:
         others = [] if region is not None else self.other_pods

@@ -92,5 +92,8 @@ class FakeApi(StoredClient):
     def pods(self) -> list[Body]:
         return copy.deepcopy(self.pod_objects)
 
+    def requested_bases(self) -> list[Body]:
+        return []
+
     def claims(self) -> list[Body]:
         return copy.deepcopy(list(self.claim_objects.values()))

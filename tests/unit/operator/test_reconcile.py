@@ -224,6 +224,9 @@ class _Blind:
     def pods(self) -> list[dict[str, Any]]:
         return []
 
+    def requested_bases(self) -> list[dict[str, Any]]:
+        return []
+
     def claims(self) -> list[dict[str, Any]]:
         return []
 

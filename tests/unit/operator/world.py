@@ -28,6 +28,7 @@ from rstore_operator.facts.actions import (
     PushTopology,
     RemoveAnnotations,
     RemoveMember,
+    UpdateRequestedBase,
     WriteSecret,
 )
 from rstore_operator.facts.archiver import NO_ARCHIVER
@@ -38,6 +39,7 @@ from rstore_operator.planning.certificates.authority import authority_manifest, 
 from rstore_operator.planning.rollout.turns import FREE
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import ReplicaImage, StoreRef
+from rstore_operator.resource.requested_base import RequestedBase
 from rstore_operator.resource.state_json import status_from_json, status_to_json
 from rstore_operator.specs.certificates import KeyPair, make_authority, make_certificate, new_key
 
@@ -130,6 +132,7 @@ class World:
         self.image = "replica:1"
         self.turn = FREE
         self.archiver = NO_ARCHIVER
+        self.requested_bases: tuple[RequestedBase, ...] = ()
         self.memory = Memory()
         """That of the operator whose steps :meth:`step` runs."""
 
@@ -158,6 +161,7 @@ class World:
             foreign=self.foreign,
             orphans=self.orphans,
             archiver=self.archiver,
+            requested_bases=self.requested_bases,
         )
 
     def _replicas(self, region: FakeRegion) -> tuple[ReplicaStatus, ...]:
@@ -289,6 +293,13 @@ class World:
         elif isinstance(action, WriteSecret):
             self.children[action.key] = dict(action.manifest)
             self.warnings += [action.notice.message] if action.notice and action.notice.warning else []
+        elif isinstance(action, UpdateRequestedBase):
+            self.requested_bases = tuple(
+                replace(base, status=action.status, owners=base.owners if action.owners is None else action.owners)
+                if base.uid == action.uid
+                else base
+                for base in self.requested_bases
+            )
         elif isinstance(action, RemoveAnnotations):
             for key, value in action.values.items():
                 if self.annotations.get(key) == value:

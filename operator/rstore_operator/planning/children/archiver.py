@@ -9,6 +9,7 @@ from rstore_api.domain import names
 
 from rstore_operator.facts.observed import ChildKey, Observed
 from rstore_operator.planning.children.ownership import archiver_keys
+from rstore_operator.planning.requested_bases import requests_of
 from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.model import OperatorPods, RegionSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.specs.archiver import (
@@ -35,7 +36,7 @@ def archiver_manifests(
         return
     live = observed.children.get(("ConfigMap", names.archiver_object(ref.name)))
     source = source_region(spec, spec.backup, primary_region, observed, configured_region(live))
-    yield with_hash(archiver_config_map(ref, spec.backup, source))
+    yield with_hash(archiver_config_map(ref, spec.backup, source, requests_of(observed.requested_bases)))
     if spec.network_policy.enabled:
         yield with_hash(archiver_network_policy(ref, spec, operator))
     has_certificate = ("Secret", names.archiver_tls_secret(ref.name)) in observed.children

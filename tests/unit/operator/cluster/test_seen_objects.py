@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rstore_api.domain.kubernetes import CHILD_KINDS, STORE_LABEL
+from rstore_api.domain.kubernetes import BACKUP_KIND, CHILD_KINDS, STORE_LABEL
 from rstore_operator.cluster.seen_objects import SeenObjects
 
 ORDERS, SHOP = ("team-a", "orders"), ("team-a", "shop")
@@ -38,6 +38,16 @@ def test_a_store_has_its_objects_without_managed_fields() -> None:
     assert body["kind"] == "Secret"
     assert "managedFields" not in body["metadata"]
     assert list(seen.objects.of(ORDERS, ["Pod"])) == []
+
+
+def test_what_asks_for_a_base_belongs_to_the_store_that_it_names() -> None:
+    seen = Seen()
+    meta = {"name": "b", "namespace": "team-a", "uid": "u", "resourceVersion": "1", "labels": {STORE_LABEL: "shop"}}
+    for spec in ({"store": "orders"}, {}, None):
+        seen.objects.put(BACKUP_KIND, {"metadata": {**meta, "uid": f"u-{spec}"}, "spec": spec})
+    (body,) = seen.objects.of(ORDERS, [BACKUP_KIND])
+    assert body["metadata"]["name"] == "b"
+    assert seen.news() == [ORDERS]
 
 
 def test_only_another_version_is_a_change() -> None:

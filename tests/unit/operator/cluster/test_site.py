@@ -56,6 +56,9 @@ class Cluster:
     def pods(self) -> list[dict[str, Any]]:
         return self.pod_objects
 
+    def requested_bases(self) -> list[dict[str, Any]]:
+        return []
+
     def claims(self) -> list[dict[str, Any]]:
         return []
 

@@ -42,6 +42,9 @@ class _Labelled:
     def pods(self) -> list[dict[str, Any]]:
         return []
 
+    def requested_bases(self) -> list[dict[str, Any]]:
+        return []
+
     def claims(self) -> list[dict[str, Any]]:
         return []
 

@@ -1,0 +1,38 @@
+"""ReplicatedStoreBackups as objects of the API, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from rstore_operator.resource.requested_base import BaseStatus, RequestedBase
+from rstore_operator.resource.state_json import stored_to_json
+
+
+def read_requested_base(body: Mapping[str, Any]) -> RequestedBase:
+    """Returns a watched object. A status that cannot be read counts as none, and is written anew."""
+    meta, spec = body["metadata"], body.get("spec") or {}
+    return RequestedBase(
+        name=str(meta["name"]),
+        uid=str(meta.get("uid") or ""),
+        resource_version=str(meta.get("resourceVersion") or ""),
+        created_at=str(meta.get("creationTimestamp") or ""),
+        retain=spec.get("retain") is True,
+        owners=tuple(meta.get("ownerReferences") or ()),
+        status=_status(body.get("status")),
+    )
+
+
+def _status(raw: object) -> BaseStatus | None:
+    try:
+        return msgspec.convert(raw, BaseStatus) if raw else None
+    except msgspec.ValidationError:
+        return None
+
+
+def status_patch(status: BaseStatus) -> dict[str, Any]:
+    """Returns what to merge into ``.status``: fields that say nothing are removed."""
+    names = (field.encode_name for field in msgspec.structs.fields(BaseStatus))
+    return {**dict.fromkeys(names), **stored_to_json(status)}

@@ -1,0 +1,51 @@
+"""A ReplicatedStoreBackup: a base that somebody asks for, and what has become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from msgspec import field
+
+from rstore_operator.resource.state import Stored, Time, written
+
+
+class BasePhase(Enum):
+    """How far it is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+
+
+class BaseStatus(Stored, frozen=True):
+    """All of its ``.status``."""
+
+    phase: BasePhase = written(BasePhase.PENDING)
+    revision: int = 0
+    size_bytes: int = field(name="bytes", default=0)
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    error: str = ""
+    """Why it does not go on."""
+
+
+@dataclass(frozen=True)
+class RequestedBase:
+    """The object as it was seen."""
+
+    name: str
+    uid: str
+    resource_version: str
+    created_at: str
+    retain: bool
+    owners: tuple[Mapping[str, Any], ...]
+    status: BaseStatus | None
+    """None before the operator has written one."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.status is not None and self.status.phase is BasePhase.COMPLETED
