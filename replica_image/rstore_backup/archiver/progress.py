@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rstore_api.domain.epochs import History, epoch_of
+from rstore_api.domain.epochs import History, count_at, epoch_of
 
 from rstore_backup.archiver.rules import recoverable
 from rstore_backup.bases import Manifest
@@ -80,7 +80,7 @@ class Progress:
             archived_revision=self.archived_revision,
             archived_time_ms=self.archived_time_ms,
             region_revision=self.region_revision,
-            lag_revisions=max(0, self.region_revision - self.archived_revision),
+            lag_revisions=max(0, self._count(self.region_revision) - self._count(self.archived_revision)),
             lag_seconds=self._lag_seconds(now_ms),
             line_from_revision=self.line_from_revision,
             line_because=self.line_because,
@@ -92,6 +92,10 @@ class Progress:
             next_base_ms=self.next_base_ms,
             error=error,
         )
+
+    def _count(self, revision: int) -> int:
+        """Returns how many revisions there are up to one: an epoch that begins after a jump left many out."""
+        return count_at(self.history, revision)
 
     def _lag_seconds(self, now_ms: int) -> float:
         since = self.waiting_since_ms

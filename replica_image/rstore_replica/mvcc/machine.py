@@ -383,7 +383,9 @@ class Machine:
         Raises Compacted or FutureRevision. Callable from any thread.
         """
         with self._reading() as (reader, position):
-            check_revision(revision, position.revision, self._holds.floor(position))
+            # A compaction where an epoch has begun behind a jump leaves the last revision before as it was.
+            floor = settled(self._state.history, self._holds.floor(position))
+            check_revision(revision, position.revision, floor)
             return snapshot.read_chunk(reader, revision, after_key, max_bytes=max_bytes, max_rows=max_rows)
 
     def exported(self, revision: int) -> export.Exported:

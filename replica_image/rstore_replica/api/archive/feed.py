@@ -43,8 +43,10 @@ def begin(machine: ReplicatedMachine, shown: int, request: pb.FollowRequest) -> 
     if request.store_id and request.store_id != state.store_id:
         raise errors.WrongStore(f"it belongs to {state.store_id}")
     ours = chain_of(state, machine.revision)
+    # Not where an epoch has begun behind a jump: a base is of a revision that exists, and the line goes on from it.
+    newest = settled(ours.history, shown)
     if not request.revision:
-        return Begin(history_up_to(ours, shown), shown, 0)
+        return Begin(_begun(ours.history, newest), newest, 0)
     try:
         theirs = Chain.of(history_of(request.history), request.revision)
     except ValueError as error:
@@ -58,8 +60,8 @@ def begin(machine: ReplicatedMachine, shown: int, request: pb.FollowRequest) -> 
         fork = outcome.fork_revision
     else:
         raise errors.Behind(str(outcome))
-    if fork < settled(ours.history, shown) and _is_compacted(machine, fork):
-        return Begin(history_up_to(ours, shown), shown, fork, compacted=True)
+    if fork < newest and _is_compacted(machine, fork):
+        return Begin(_begun(ours.history, newest), newest, fork, compacted=True)
     shared = theirs.history if fork == theirs.revision else history_up_to(theirs, fork)
     return Begin(tuple(start for start in shared if start in ours.history), fork, fork)
 
@@ -125,8 +127,12 @@ def base_revision(machine: ReplicatedMachine, shown: int, request: pb.BaseReques
     revision = settled(state.history, shown)
     if revision < request.min_revision:
         raise errors.Behind(f"revision {revision} may be shown here, {request.min_revision} is asked for")
-    begun = tuple(start for start in state.history if start.first_revision <= revision)
-    return begun or state.history[:1], revision  # nothing was written yet in the first epoch
+    return _begun(state.history, revision), revision
+
+
+def _begun(history: History, revision: int) -> History:
+    """Returns the epochs up to that of a revision; the first one also where nothing was written in it yet."""
+    return tuple(start for start in history if start.first_revision <= revision) or history[:1]
 
 
 def _is_compacted(machine: ReplicatedMachine, revision: int) -> bool:

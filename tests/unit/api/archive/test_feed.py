@@ -47,6 +47,30 @@ def test_a_caller_that_has_nothing_begins_at_present(replica: Replica) -> None:
     assert begin(replica.machine, 9, FollowRequest()) == Begin(FIRST, 9, 0)
 
 
+def test_one_that_begins_where_an_epoch_has_no_rows_yet_begins_at_the_revision_before(replica: Replica) -> None:
+    first = promote(replica, 2)
+    shown = replica.machine.revision
+    assert shown == first - 1
+    start = begin(replica.machine, shown, FollowRequest())
+    assert start == Begin(FIRST, 9, 0)
+    (jump,) = drain(Feed(replica.machine, start), shown)
+    assert (jump.prev_revision, jump.last_revision) == (9, shown)
+    assert base_revision(replica.machine, shown, BaseRequest()) == (FIRST, 9)
+
+
+def test_a_compaction_where_an_epoch_has_no_rows_yet_leaves_the_base_before_it(replica: Replica) -> None:
+    promote(replica, 2)
+    replica.compact(replica.machine.revision)
+    while replica.machine.compact_step():
+        pass
+    _, revision = base_revision(replica.machine, replica.machine.revision, BaseRequest())
+    assert replica.machine.snapshot_after(b"", revision, max_bytes=1000, max_rows=10).count == 1
+    with pytest.raises(Compacted):
+        replica.machine.snapshot_after(b"", revision - 1, max_bytes=1000, max_rows=10)
+    start = begin(replica.machine, replica.machine.revision, request(9))
+    assert (start.after_revision, start.compacted) == (9, False)
+
+
 def test_one_that_has_something_gets_what_follows(replica: Replica) -> None:
     feed = Feed(replica.machine, begin(replica.machine, 9, request(4)))
     assert places(drain(feed, 9)) == [(revision, 0) for revision in range(5, 10)]
