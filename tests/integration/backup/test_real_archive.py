@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration.replicas.archiver_processes import ArchiverProcess
-from integration.replicas.conftest import authority, start_regions  # noqa: F401
+from integration.replicas.conftest import authority  # noqa: F401
 from integration.replicas.server_certificates import Authority
 from integration.replicas.server_processes import STORE_ID, RegionProcesses, bootstrap
 from rstore_api import methods
@@ -19,6 +19,9 @@ from rstore_api.client import Client
 from rstore_api.proto import rpc_pb2 as rpc
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster
+
+pytestmark = pytest.mark.timeout(400)
+START_SECONDS = 90.0
 
 
 async def write(client: Client) -> int:
@@ -39,11 +42,30 @@ async def write(client: Client) -> int:
 
 
 @pytest.fixture
+async def start_store(tmp_path: Path, authority: Authority) -> AsyncIterator[Any]:  # noqa: F811
+    """Starts stores of one region of one replica."""
+    started: list[RegionProcesses] = []
+
+    async def start() -> RegionProcesses:
+        directory = tmp_path / f"store-{len(started)}"
+        region = RegionProcesses(directory, authority, region="us-east", replicas=1)
+        started.append(region)
+        region.start()
+        await region.leader(timeout_seconds=START_SECONDS)
+        await bootstrap(region)
+        return region
+
+    yield start
+    for region in started:
+        region.stop()
+
+
+@pytest.fixture
 async def archiver(tmp_path: Path, authority: Authority) -> AsyncIterator[Any]:  # noqa: F811
     started: list[ArchiverProcess] = []
 
     def start(region: RegionProcesses, destination: str) -> ArchiverProcess:
-        started.append(ArchiverProcess(tmp_path / "archiver", authority, region, destination))
+        started.append(ArchiverProcess(tmp_path / f"archiver-{len(started)}", authority, region, destination))
         started[-1].start()
         return started[-1]
 
@@ -57,58 +79,68 @@ async def all_keys(client: Client) -> list[Any]:
 
 
 async def test_a_store_is_restored_from_its_archive(
-    start_regions, archiver: Any, authority: Authority, tmp_path: Path, cluster: FakeCluster, run: Run,  # noqa: F811
+    start_store: Any, archiver: Any, authority: Authority, tmp_path: Path, cluster: FakeCluster, run: Run,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    (east,) = await start_regions(("us-east", 1))
+    east = await start_store()
     destination = f"file://{tmp_path}/archive"
     (tmp_path / "archive").mkdir(exist_ok=True)
     process = archiver(east, destination)
-    await process.reports(lambda report: report.last_base is not None)
+    await process.reports(lambda report: report.last_base is not None, timeout_seconds=START_SECONDS)
     async with east.client() as client:
         newest = await write(client)
-        await process.reports(lambda report: report.archived_revision >= newest)
+        await process.reports(lambda report: report.archived_revision >= newest, timeout_seconds=START_SECONDS)
         wanted = await all_keys(client)
         past = max(kv.mod_revision for kv in wanted if kv.key.startswith(b"key/0"))
         then = (await client.get_prefix(b"", revision=past)).kvs
 
-    other = RegionProcesses(tmp_path / "other", authority, region="us-east", replicas=1)
-    other.start()
-    try:
-        await bootstrap(other)
-        reached = {"orders": east, "restored": other}
+    other = await start_store()
+    destination_of_other = f"file://{tmp_path}/archive-of-other"
+    (tmp_path / "archive-of-other").mkdir()
+    second = archiver(other, destination_of_other)
+    await second.reports(lambda report: report.last_base is not None, timeout_seconds=START_SECONDS)
+    reached = {"orders": east}
 
-        @asynccontextmanager
-        async def open_it(_cluster: Any, name: str, **_: Any) -> AsyncIterator[Client]:
-            async with reached[name].client() as client:
-                yield client
+    @asynccontextmanager
+    async def open_it(_cluster: Any, name: str, **_: Any) -> AsyncIterator[Client]:
+        async with reached[name].client() as client:
+            yield client
 
-        monkeypatch.setattr("rstore_cli.store_access.open_store", open_it)
-        cluster.objects["status"]["storeId"] = STORE_ID
-        verified = await asyncio.to_thread(run, "backup", "verify", destination, "--against", "orders")
-        assert verified.code == 0, verified.out + verified.err
-        assert "orders has the same at that revision" in verified.out
-        listed = await asyncio.to_thread(run, "backup", "list", destination, "-o", "json")
-        spans = json.loads(listed.out)["archives"][0]["restorable"]
-        assert spans[-1]["lastRevision"] == newest
+    monkeypatch.setattr("rstore_cli.store_access.open_store", open_it)
+    cluster.objects["status"]["storeId"] = STORE_ID
+    verified = await asyncio.to_thread(run, "backup", "verify", destination, "--against", "orders")
+    assert verified.code == 0, verified.out + verified.err
+    assert "orders has the same at that revision" in verified.out
+    listed = await asyncio.to_thread(run, "backup", "list", destination, "-o", "json")
+    spans = json.loads(listed.out)["archives"][0]["restorable"]
+    assert spans[-1]["lastRevision"] == newest
 
-        own = await asyncio.to_thread(run, "restore", "orders", "--from-archive", destination)
-        assert "the archive of the store itself alone" in own.err
-        cluster.objects["metadata"]["name"] = "restored"
-        cluster.objects["status"]["storeId"] = "another"
-        done = await asyncio.to_thread(run, "restore", "restored", "--from-archive", destination)
-        assert done.code == 0, done.err
-        assert f"{len(wanted)} keys and 1 leases" in done.out
-        async with other.client() as client:
-            assert await all_keys(client) == wanted
-            roles = await client.call(methods.ROLE_LIST, rpc.AuthRoleListRequest(), timeout_seconds=10)
-            assert list(roles.roles) == ["reader"]
+    own = await asyncio.to_thread(run, "restore", "orders", "--from-archive", destination)
+    assert "the archive of the store itself alone" in own.err
+    reached["orders"] = other  # made anew, under the same name
+    cluster.objects["status"]["storeId"] = "another"
+    done = await asyncio.to_thread(run, "restore", "orders", "--from-archive", destination)
+    assert done.code == 0, done.err
+    assert f"{len(wanted)} keys and 1 leases" in done.out
+    async with other.client() as client:
+        assert await all_keys(client) == wanted
+        roles = await client.call(methods.ROLE_LIST, rpc.AuthRoleListRequest(), timeout_seconds=10)
+        assert list(roles.roles) == ["reader"]
 
-        at = ["--from-archive", destination, "--store-id", STORE_ID, "--at", str(past), "--in-place"]
-        back = await asyncio.to_thread(run, "restore", "restored", *at, "--yes")
-        assert back.code == 0, back.err
-        async with other.client() as client:
-            values = {kv.key: kv.value for kv in await all_keys(client) if not kv.lease}
-        assert values == {kv.key: kv.value for kv in then if not kv.lease}
-    finally:
-        other.stop()
+    at = ["--from-archive", destination, "--store-id", STORE_ID, "--at", str(past), "--in-place"]
+    back = await asyncio.to_thread(run, "restore", "orders", *at, "--yes")
+    assert back.code == 0, back.err
+    async with other.client() as client:
+        kept = await client.get_prefix(b"")
+    now = kept.header.revision
+    assert {kv.key: kv.value for kv in kept.kvs if not kv.lease} == {kv.key: kv.value for kv in then if not kv.lease}
+
+    # The archive of the restored store begins anew where it was filled, and has what came after.
+    await second.reports(
+        lambda report: report.archived_revision >= now and report.first_recoverable_revision > newest,
+        timeout_seconds=START_SECONDS,
+    )
+    against = ["--store-id", STORE_ID, "--against", "orders"]
+    again = await asyncio.to_thread(run, "backup", "verify", destination_of_other, *against)
+    assert again.code == 0, again.out + again.err
+    assert "orders has the same at that revision" in again.out
