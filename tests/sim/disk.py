@@ -11,7 +11,6 @@ import errno
 import os
 import random
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -21,10 +20,9 @@ from sim.process import Process, ProcessDied
 T = TypeVar("T")
 
 PAGE_BYTES = 4096
-LEAF_FLAG, DIRTY_FLAG = 0x02, 0x10
-NODE_FLAGS_OFFSET = 4
+FLAGS_OFFSET = 10
+LEAF_FLAG = 2
 FREE_ROOT_OFFSET = 80
-_PAGE_HEADER = struct.Struct("<QHHHH")
 """In a page that describes the whole file."""
 
 
@@ -43,28 +41,13 @@ def disk_error(error: BaseException | None) -> OSError | None:
 
 
 def leaves(data: bytes) -> set[int]:
-    """Where in an LMDB file leaves are that another one may take the place of: those of its list of free pages it ends
-    the process for, and where a leaf leads to other pages, or has several values of a key, it may read anywhere."""
+    """Where in an LMDB file leaves are; without those of its list of free pages, for which it ends the process."""
     free_roots = {int.from_bytes(data[at + FREE_ROOT_OFFSET :][:8], "little") for at in (0, PAGE_BYTES)}
     return {
         at
         for at in range(2 * PAGE_BYTES, len(data), PAGE_BYTES)
-        if at // PAGE_BYTES not in free_roots and _is_plain_leaf(data[at : at + PAGE_BYTES])
+        if data[at + FLAGS_OFFSET] & LEAF_FLAG and at // PAGE_BYTES not in free_roots
     }
-
-
-def _is_plain_leaf(page: bytes) -> bool:
-    """Whether a page is a leaf of which each node has a key and its value, as lmdb.h and mdb.c of LMDB 0.9 have it."""
-    _number, _pad, flags, lower, _upper = _PAGE_HEADER.unpack_from(page)
-    if flags & ~DIRTY_FLAG != LEAF_FLAG or not _PAGE_HEADER.size <= lower <= len(page):
-        return False
-    nodes = (lower - _PAGE_HEADER.size) // 2
-    places = struct.unpack_from(f"<{nodes}H", page, _PAGE_HEADER.size)
-    return all(
-        place + NODE_FLAGS_OFFSET + 2 <= len(page)
-        and not int.from_bytes(page[place + NODE_FLAGS_OFFSET :][:2], "little")
-        for place in places
-    )
 
 
 class Volume:

@@ -263,7 +263,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     ),
     "trust-the-page-cache": Mutation(10, ((Journal, "_recover", trust_the_page_cache),), ("sync_fails",)),
     "trust-what-was-written": Mutation(
-        15, ((LiveData, "_problem", trust_what_was_written),), ("write_back_fails", "lose_replica")
+        40, ((LiveData, "_problem", trust_what_was_written),), ("write_back_fails", "lose_replica")
     ),
     "overwrite-what-others-hold": Mutation(
         5, ((TenureHolder, "missing_revision", overwrite_what_others_hold),), ("rolled_back_at_once",)
