@@ -88,6 +88,24 @@ class Store:
         events = await (await self._connected()).list(EVENT, self.kubectl.namespace, fields=fields)
         return [(event["type"], event["reason"], event.get("message", "")) for event in events]
 
+    async def wait_event(
+        self, reason: str, text: str = "", *, kind: str = "", timeout_seconds: float = 30
+    ) -> list[str]:
+        """Waits for an Event of that reason with ``text`` in its message, and of that type where one is given; returns
+        the messages of all such, oldest first. An Event is posted after the status that it reports was written."""
+        messages: list[str] = []
+
+        async def is_posted() -> bool:
+            messages[:] = [
+                message
+                for one, why, message in await self.events()
+                if why == reason and text in message and kind in ("", one)
+            ]
+            return bool(messages)
+
+        await wait_until(is_posted, timeout_seconds=timeout_seconds, what=f"event {reason} {text}", poll_seconds=0.3)
+        return messages
+
     async def wait_steady(self, *, primary: str | None = None, timeout_seconds: float = 90) -> None:
         """Waits for phase Steady, condition Ready, and, if given, that primary."""
 

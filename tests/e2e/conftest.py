@@ -6,12 +6,13 @@ import asyncio
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from e2e.cluster import EXISTING, OPERATOR_NAMESPACE, ClusterUnderTest, cluster_under_test
+from e2e.failures import cluster_state, delete_stores, stores
 from rstore_cli.helm import clean_environment
 from rstore_testkit.load import Load
 from rstore_testkit.store import Store
@@ -20,6 +21,7 @@ from rstore_testkit.tools import Kubectl
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART = REPOSITORY / "charts" / "replicated-store-operator"
 left_out = pytest.StashKey[list[str]]()
+stores_before = pytest.StashKey[frozenset[tuple[str, str]]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,6 +40,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section(f"{len(names)} tests left out: they need the embedded cluster's runner")
         for name in names:
             terminalreporter.write_line(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows the state of the cluster in which a test failed, and deletes the stores that it left there."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and call.when == "call" and cluster is not None:
+        report.sections.append(("cluster", cluster_state(cluster)))
+        if stores_before in item.stash:
+            delete_stores(cluster, stores(cluster) - item.stash[stores_before])
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _remember_stores(request: pytest.FixtureRequest) -> None:
+    """The stores that were there before the test are not its own."""
+    if "cluster" in request.fixturenames:
+        request.node.stash[stores_before] = stores(request.getfixturevalue("cluster"))
 
 
 @pytest.fixture(scope="session")

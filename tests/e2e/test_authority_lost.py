@@ -37,9 +37,7 @@ async def test_the_authority_is_deleted_under_load(store, load, kubectl, tmp_pat
                 await client.put(b"old-certificate", region.encode())
         assert running.ledger.longest_gap_seconds(began, time.monotonic()) < 3
     assert (await store.status())["epoch"] == epoch, "no failover"
-    messages = [
-        message for kind, reason, message in await store.events() if (kind, reason) == ("Warning", "AuthorityReplaced")
-    ]
+    messages = await store.wait_event("AuthorityReplaced", kind="Warning")
     assert len(messages) == 1
     assert f"{store.name}-client-tls" in messages[0]
 

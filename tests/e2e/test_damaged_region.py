@@ -80,7 +80,7 @@ async def test_a_damaged_region_is_reported_and_left_as_it_is(kubectl, operator,
         assert message.startswith("hashes differ at revision ")
         regions = {region["name"]: region["hash"].get("differs") for region in (await store.status())["regions"]}
         assert regions == {"us-east": False, "eu-west": True}
-        assert ("Warning", "Diverged", message) in await store.events()
+        await store.wait_event("Diverged", message, kind="Warning")
         by_hand = rstore("verify", "damaged", code=1).stdout
         assert "hashes differ at revision " in by_hand
         assert "Diverged=True HashesDiffer" in rstore("status", "damaged").stdout

@@ -60,10 +60,8 @@ async def test_a_lost_write_is_shown_compared_and_put_back(store, rstore, data_d
 
     (tail,) = [one for one in await tails_of(store, primary) if one["file"] not in before]
     name = f"{primary}/{tail['file'].removesuffix('.wal')}"
-    messages = [
-        message for kind, reason, message in await store.events() if (kind, reason) == ("Warning", "TailQuarantined")
-    ]
-    assert any(tail["file"] in message and primary in message for message in messages)
+    messages = await store.wait_event("TailQuarantined", tail["file"], kind="Warning")
+    assert any(primary in message for message in messages)
     receipts = (await store.status())["history"]
     lost = next(one["revisionsLost"] for one in receipts if one["epoch"] == receipt["epoch"])
     assert lost == tail["revisions"] >= 1

@@ -58,8 +58,7 @@ async def test_a_region_of_one_replica_moves_under_load(kubectl, operator, scrat
                 await running.wait_acknowledged(20, timeout_seconds=30)
             assert most == {f"{NAME}-us-east-{ordinal}" for ordinal in range(3)}
             assert kubectl.get("pvc", f"data-{NAME}-us-east-0")["metadata"]["uid"] != before
-            replaced = [message for _, reason, message in await store.events() if reason == "PodReplaced"]
-            assert any(f'"{CLASS}" is wanted' in message for message in replaced)
+            await store.wait_event("PodReplaced", f'"{CLASS}" is wanted')
             assert (await store.status())["epoch"] == 1
     finally:
         kubectl.try_run("delete", "rstore", NAME, "--timeout=60s", timeout_seconds=90)
