@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from rstore_testkit.tools import Kubectl
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WRITERS_PER_REGION = 2
+DEV_SECONDS = 400
+"""Bounds a command of `rstore dev`, which itself gives up earlier."""
 
 
 class Timeline:
@@ -68,7 +71,7 @@ class Timeline:
 
 @contextmanager
 def dev_cluster(directory: Path, name: str, *up_options: str) -> Iterator[Path]:
-    """`rstore dev up` around a block; yields the kubeconfig's path."""
+    """`rstore dev up` around a block; yields the kubeconfig's path. A process that is killed takes it along."""
 
     def rstore(*args: str) -> str:
         done = subprocess.run(
@@ -76,14 +79,14 @@ def dev_cluster(directory: Path, name: str, *up_options: str) -> Iterator[Path]:
             text=True,
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=DEV_SECONDS,
             env=clean_environment(),
         )
         if done.returncode != 0:
             raise ToolError(f"rstore dev {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout.strip()
 
-    rstore("up", *up_options)
+    rstore("up", f"--end-with={os.getpid()}", *up_options)
     try:
         yield Path(rstore("kubeconfig"))
     finally:

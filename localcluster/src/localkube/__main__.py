@@ -17,8 +17,8 @@ from localkube.runner.images import DEFAULT_IMAGES
 from localkube.serve import serve
 
 
-def parse(arguments: list[str]) -> ClusterOptions:
-    """Options from the command line."""
+def parse(arguments: list[str]) -> tuple[ClusterOptions, int | None]:
+    """Returns the options of the command line, and the process with which the cluster ends."""
     parser = argparse.ArgumentParser(prog="localkube", description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=default_data_dir("default"), help="where everything is kept")
     parser.add_argument("--port", type=int, default=API_PORT, help="port of the API server")
@@ -50,6 +50,9 @@ def parse(arguments: list[str]) -> ClusterOptions:
         metavar="NAME=LABEL=VALUE",
         help="with --faults, pods with this label are a place of their own instead of in a region; may be repeated",
     )
+    parser.add_argument(
+        "--end-with", type=int, metavar="PID", help="end the cluster when this process has ended (default: by a signal)"
+    )
     parser.add_argument("--verbose", action="store_true", help="log more")
     parsed = parser.parse_args(arguments)
     nodes = DEFAULT_NODES
@@ -70,7 +73,7 @@ def parse(arguments: list[str]) -> ClusterOptions:
     )
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    return ClusterOptions(
+    options = ClusterOptions(
         data_dir=parsed.data_dir.absolute(),
         port=parsed.port,
         nodes=nodes,
@@ -79,14 +82,15 @@ def parse(arguments: list[str]) -> ClusterOptions:
         faults=parsed.faults,
         places=places,
     )
+    return options, parsed.end_with
 
 
 def main() -> None:
-    """Runs the cluster until SIGTERM or SIGINT."""
-    options = parse(sys.argv[1:])
+    """Runs the cluster until SIGTERM or SIGINT, or the end of the process that --end-with names."""
+    options, end_with = parse(sys.argv[1:])
     options.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        asyncio.run(serve(options))
+        asyncio.run(serve(options, end_with=end_with))
     except (NetworkError, OSError) as error:
         sys.exit(f"error: {error}")
 

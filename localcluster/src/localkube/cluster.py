@@ -44,7 +44,7 @@ from localkube.runner.runner import LogsError, Runner, RunnerOptions
 log = logging.getLogger(__name__)
 
 API_PORT = 6443
-START_SECONDS = 30.0
+ACCOUNT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,10 @@ class ClusterOptions:
 class Cluster:
     """A running local cluster, as an async context manager. On leaving it every process it started is gone."""
 
-    def __init__(self, options: ClusterOptions) -> None:
+    def __init__(self, options: ClusterOptions, on_step: Callable[[str], None] = log.debug) -> None:
         self.options = options
+        self._on_step = on_step
+        """Receives what the start waits for from now on."""
         self._stack = AsyncExitStack()
         self._server: ApiServer | None = None
         self._runner: Runner | None = None
@@ -130,9 +132,11 @@ class Cluster:
         options = self.options
         options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._stack.callback(_lock(options.data_dir).close)
+        self._on_step("addresses for the cluster")
         network = self._network = ClusterNetwork.take(options.data_dir / "network.json")
         self._stack.callback(network.release)
 
+        self._on_step("the API server")
         server = self._server = ApiServer(
             ApiServerOptions(
                 host=network.api_host,
@@ -147,8 +151,10 @@ class Cluster:
         self._stack.push_async_callback(server.stop)
         server.kubeconfig(self.kubeconfig_path)
 
+        self._on_step("nodes and the default StorageClass")
         context = self._context = Context(Api(server.store, server.mint_token))
         await self._prepare(context)
+        self._on_step("the controllers")
         volumes_dir, dns_file = options.data_dir / "volumes", options.data_dir / "dns.json"
         manager = Manager(
             context,
@@ -169,7 +175,10 @@ class Cluster:
         await manager.start()
         self._stack.push_async_callback(manager.stop)
         DnsFile(context, dns_file).start()
+        if options.faults:
+            self._on_step("the relays between regions")
         outlook = await self._wire(context, network, server) if options.faults else None
+        self._on_step("the runner of pods")
         runner = self._runner = Runner(
             context,
             RunnerOptions(
@@ -189,6 +198,7 @@ class Cluster:
         )
         await runner.start()
         self._stack.push_async_callback(runner.stop)
+        self._on_step("the ServiceAccount default of the namespace default")
         await self._wait_default_account(context)
 
     async def _wire(self, context: Context, network: ClusterNetwork, server: ApiServer) -> Callable[[Obj], Outlook]:
@@ -224,7 +234,7 @@ class Cluster:
 
     async def _wait_default_account(self, context: Context) -> None:
         accounts = context.informers.of(SERVICE_ACCOUNTS)
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(ACCOUNT_SECONDS):
             seen = asyncio.Event()
             accounts.subscribe(lambda _c, _o, obj: seen.set() if obj["metadata"]["namespace"] == "default" else None)
             await seen.wait()

@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
-T = TypeVar("T")
+from localkube.startup import STALLED_SECONDS, TOTAL_SECONDS, Patience, end_report, reported_step
 
 STATE_FILE = "daemon.json"
 LOG_FILE = "daemon.log"
@@ -73,7 +72,9 @@ def started_ticks(pid: int) -> int | None:
 def start(
     data_dir: Path,
     *,
-    wait_seconds: float,
+    wait_seconds: float = TOTAL_SECONDS,
+    stalled_seconds: float = STALLED_SECONDS,
+    end_with: int | None = None,
     nodes: Sequence[str] = (),
     images: Mapping[str, Sequence[str]] | None = None,
     address_variables: Sequence[str] = (),
@@ -82,6 +83,8 @@ def start(
 ) -> DaemonState:
     """Start a daemon and wait until its API is ready; returns at once when one runs already.
 
+    `wait_seconds`: how long that may take, and `stalled_seconds`, how long without a new step of the start.
+    `end_with`: a process with which the daemon ends.
     `nodes`: each as NAME=REGION; none for the default ones. `images`: base name of an image → its command.
     `address_variables`: environment variables that carry a pod's address. `faults`: links between places can be broken.
     `places`: name of a place beside the regions → the label of its pods, as LABEL=VALUE.
@@ -91,6 +94,7 @@ def start(
     if running is not None:
         return running
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    end_report(data_dir)
     log_path = data_dir / LOG_FILE
     with log_path.open("ab") as output:
         process = subprocess.Popen(
@@ -100,6 +104,7 @@ def start(
                 *(f"--image={name}={shlex.join(command)}" for name, command in (images or {}).items()),
                 *(f"--address-variable={name}" for name in address_variables),
                 *(["--faults"] if faults else []),
+                *([f"--end-with={end_with}"] if end_with is not None else []),
                 *(f"--place={name}={label}" for name, label in (places or {}).items()),
             ],
             stdin=subprocess.DEVNULL,
@@ -108,14 +113,20 @@ def start(
             start_new_session=True,
             cwd=data_dir,
         )
-    state = _poll(lambda: read_state(data_dir), wait_seconds, lambda: process.poll() is not None)
-    if state is None:
-        if process.poll() is not None:
+    patience = Patience(time.monotonic(), wait_seconds, stalled_seconds)
+    while True:
+        ended = process.poll() is not None
+        state = read_state(data_dir)
+        if state is not None:
+            return state
+        if ended:
             raise DaemonError(f"the cluster could not start\n{log_tail(data_dir)}")
-        process.kill()
-        process.wait()
-        raise DaemonError(f"the cluster did not get ready within {wait_seconds:g} s\n{log_tail(data_dir)}")
-    return state
+        reason = patience.reason_to_give_up(reported_step(data_dir), time.monotonic())
+        if reason is not None:
+            process.kill()
+            process.wait()
+            raise DaemonError(f"{reason}\n{log_tail(data_dir)}")
+        time.sleep(POLL_SECONDS)
 
 
 def stop(data_dir: Path) -> bool:
@@ -124,13 +135,13 @@ def stop(data_dir: Path) -> bool:
     if state is None:
         return False
 
-    def ended() -> bool | None:
-        return True if started_ticks(state.pid) != state.started_ticks else None
+    def ended() -> bool:
+        return started_ticks(state.pid) != state.started_ticks
 
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(state.pid, number)
-        if _poll(ended, seconds, lambda: False):
+        if _within(seconds, ended):
             (data_dir / STATE_FILE).unlink(missing_ok=True)
             return True
     raise DaemonError(f"process {state.pid} did not end")
@@ -145,12 +156,8 @@ def log_tail(data_dir: Path) -> str:
     return "\n".join([f"{data_dir / LOG_FILE}:", *lines[-LOG_TAIL_LINES:]])
 
 
-def _poll(check: Callable[[], T | None], seconds: float, give_up: Callable[[], bool]) -> T | None:
+def _within(seconds: float, check: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        last_chance = give_up()
-        value = check()
-        if value is not None or last_chance:
-            return value
+    while not (done := check()) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    return None
+    return done

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from localkube.daemon import DaemonError, DaemonState, read_state, start, stop
 from localkube.links.control import FaultError, LinkFaults
+from localkube.startup import STALLED_SECONDS, TOTAL_SECONDS
 from rich.console import Console
 from rstore_api.domain.kubernetes import CHILD_KINDS, CLI_FIELD_MANAGER, NODE, POD
 from rstore_kube.errors import ApiError
@@ -56,7 +57,20 @@ def up(
         bool,
         typer.Option("--faults", help="Put relays between regions, operator and API server: see `rstore dev fault`."),
     ] = False,
-    wait_seconds: Annotated[float, typer.Option("--wait", min=1, help="Seconds to wait until it is ready.")] = 60,
+    end_with: Annotated[
+        int | None,
+        typer.Option(
+            "--end-with", metavar="PID", help="End it when this process has ended. Default: it runs until `down`."
+        ),
+    ] = None,
+    wait_seconds: Annotated[
+        float,
+        typer.Option(
+            "--wait",
+            min=1,
+            help=f"Seconds to wait until it is ready, but only {STALLED_SECONDS:g} without progress.",
+        ),
+    ] = TOTAL_SECONDS,
 ) -> None:
     """Start the local cluster in the background, wait until it is ready, and print what to do next."""
     for item in node or []:
@@ -76,6 +90,7 @@ def up(
         state = start(
             directory,
             wait_seconds=wait_seconds,
+            end_with=end_with,
             nodes=node or [],
             images=IMAGES,
             address_variables=ADDRESS_VARIABLES,

@@ -1,9 +1,11 @@
-"""A local cluster whose pods' wall clocks can be made to jump: ``python cluster.py DIRECTORY`` runs it."""
+"""A local cluster whose pods' wall clocks can be made to jump: ``python cluster.py DIRECTORY PID`` runs it as long as
+that process."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,12 +18,12 @@ from pathlib import Path
 from localkube import daemon
 from localkube.cluster import ClusterOptions
 from localkube.serve import serve
+from localkube.startup import Patience, reported_step
 from rstore_cli.dev.app import ADDRESS_VARIABLES, IMAGES, PLACES
 
 OFFSETS_FILE = "clocks.json"
 RUN = Path(__file__).with_name("run.py")
-START_SECONDS = 60.0
-TAKE_SECONDS = 10.0
+TAKE_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
@@ -59,13 +61,18 @@ def cluster_with_clocks(directory: Path) -> Iterator[Clocks]:
     directory.mkdir(parents=True)
     with (directory / "cluster.log").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, __file__, str(directory)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=directory
+            [sys.executable, __file__, str(directory), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd=directory,
         )
     try:
-        deadline = time.monotonic() + START_SECONDS
+        patience = Patience(time.monotonic())
         while daemon.read_state(directory) is None:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the cluster did not start: {(directory / 'cluster.log').read_text()[-4000:]}")
+            reason = patience.reason_to_give_up(reported_step(directory), time.monotonic())
+            if reason or process.poll() is not None:
+                raise RuntimeError(f"{reason or 'it ended'}: {(directory / 'cluster.log').read_text()[-4000:]}")
             time.sleep(POLL_SECONDS)
         yield Clocks(directory)
     finally:
@@ -75,14 +82,14 @@ def cluster_with_clocks(directory: Path) -> Iterator[Clocks]:
 
 def main() -> None:
     """Runs the cluster until SIGTERM."""
-    directory = Path(sys.argv[1])
+    directory, end_with = Path(sys.argv[1]), int(sys.argv[2])
     images = {
         name: (sys.executable, str(RUN), str(directory / OFFSETS_FILE), program[-1]) for name, program in IMAGES.items()
     }
     options = ClusterOptions(
         data_dir=directory, images=images, address_variables=ADDRESS_VARIABLES, faults=True, places=PLACES
     )
-    asyncio.run(serve(options))
+    asyncio.run(serve(options, end_with=end_with))
 
 
 if __name__ == "__main__":
