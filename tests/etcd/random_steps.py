@@ -1,7 +1,7 @@
 """The same random steps on a real etcd and on a store, comparing every answer and every event.
 
-``python -m etcd.random_steps --steps 200000 --seed 7`` does many. Where an answer differs, the steps up to it are made
-fewer by repeating parts of them on fresh servers, and what is left is printed.
+``python -m etcd.random_steps --steps 200000 --seed 7`` does many, in bounded memory, and prints how far it is. Where an
+answer differs, the steps up to it are made fewer by repeating parts of them on fresh servers, and the rest is printed.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import argparse
 import copy
 import re
+import resource
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-from etcd.relative_revisions import make_absolute
+from etcd.relative_revisions import AHEAD, make_absolute
 from etcd.servers import START_SECONDS, Answer, Server, running_pair
 from etcd.steps import KEYS, LEASES, Ask, BeginWatch, EndWatch, NewStream, Step, random_steps
 from etcd.watched import Expectation, Watches
@@ -36,6 +37,9 @@ from rstore_api.proto.rpc_pb2 import (
 COMPARE_EVERY = 10
 """Steps after which all keys, and what watches were sent, are compared."""
 MAX_WATCHES = 20
+PROGRESS_SECONDS = 30.0
+SHORTEST_END = 64
+"""So many of the last steps are repeated first where an answer differs."""
 _LEASE_SECONDS = 1_000_000_000
 """None ends by itself during a run."""
 _FILLER = b"filler"
@@ -81,7 +85,9 @@ class Run:
             expected = copy.deepcopy(self._expected) if watches is self._watches[0] else self._expected
             watches.take_until(self._newest, expected, frozenset(self._ends))
         etcd, ours = self._watches
-        _same("all events", etcd.everything[-100:], ours.everything[-100:])
+        _same("all events", etcd.everything, ours.everything)
+        for watches in self._watches:
+            watches.drop_before(self._newest - AHEAD)
         for watch_id in sorted(etcd.sent.keys() | ours.sent.keys()):
             theirs, mine = etcd.sent[watch_id], ours.sent[watch_id]
             _same(f"events of watch {watch_id}", theirs.events, mine.events)
@@ -210,8 +216,15 @@ def run_fresh(steps: Iterable[Step]) -> str:
 
 
 def fewer(steps: Sequence[Step], fails: Callable[[Sequence[Step]], str], seconds: float) -> Sequence[Step]:
-    """Returns fewer steps that still fail: parts are left out, larger ones first, for so many seconds."""
+    """Returns fewer steps that still fail: the last ones, if they suffice; of these parts are left out, larger ones
+    first, for so many seconds.
+    """
     deadline = time.monotonic() + seconds
+    size = SHORTEST_END
+    while size < len(steps) and time.monotonic() < deadline:
+        if fails(steps[-size:]):
+            steps = steps[-size:]
+        size *= 4
     size = len(steps) // 2
     while size:
         start = 0
@@ -227,6 +240,29 @@ def fewer(steps: Sequence[Step], fails: Callable[[Sequence[Step]], str], seconds
     return steps
 
 
+class Progress:
+    """Counts steps as they are taken, and prints how many there were, now and then."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._began_at = self._printed_at = time.monotonic()
+
+    def of(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Yields the steps."""
+        for step in steps:
+            now = time.monotonic()
+            if now - self._printed_at >= PROGRESS_SECONDS:
+                self._printed_at = now
+                print(self, flush=True)
+            self.count += 1
+            yield step
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self._began_at
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return f"{self.count} steps in {seconds:.0f} s, {self.count / seconds:.0f}/s, at most {peak_mib:.0f} MiB"
+
+
 def main() -> int:
     """Does steps and prints the first difference; 1 if there is one."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -234,20 +270,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shrink-seconds", type=float, default=300)
     chosen = parser.parse_args()
-    done = count()
-
-    def counted(step: Step) -> Step:
-        number = next(done)
-        if number % 10_000 == 0:
-            print(f"step {number}", flush=True)
-        return step
-
-    difference = run_fresh(map(counted, random_steps(chosen.seed, chosen.steps)))
+    progress = Progress()
+    difference = run_fresh(progress.of(random_steps(chosen.seed, chosen.steps)))
+    print(f"seed {chosen.seed}: {difference or 'no difference'}; {progress}", flush=True)
     if not difference:
-        print(f"seed {chosen.seed}: {chosen.steps} steps, no difference")
         return 0
-    print(f"seed {chosen.seed}: {difference}")
-    steps = list(random_steps(chosen.seed, next(done)))
+    # How many steps are asked for decides about their leases, so it is the same number again.
+    steps = list(islice(random_steps(chosen.seed, chosen.steps), progress.count))
     for step in fewer(steps, run_fresh, chosen.shrink_seconds):
         print(" ".join(str(step).split()))
     return 1

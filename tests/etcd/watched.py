@@ -21,14 +21,14 @@ class Expectation:
     filters: frozenset[int]
     first_revision: int
     count: int = 0
-    seen: int = 0
-    """How many events of everything have been looked at."""
+    counted_up_to: int = 0
+    """The newest revision whose events are counted."""
 
     def look_at(self, everything: list[Event]) -> None:
-        """Counts what came since."""
-        for event in everything[self.seen :]:
-            self.count += self._matches(event)
-        self.seen = len(everything)
+        """Counts the events of revisions that are not counted yet."""
+        self.count += sum(self._matches(event) for event in everything if event.kv.mod_revision > self.counted_up_to)
+        if everything:
+            self.counted_up_to = everything[-1].kv.mod_revision
 
     def _matches(self, event: Event) -> bool:
         key = event.kv.key
@@ -54,10 +54,12 @@ class Watches:
 
     def __init__(self, server: Server, revision: int) -> None:
         self._server = server
-        self._first = revision
+        self.everything_up_to = revision
+        """The newest revision whose events have come."""
         self._history = WatchSession(server)
         self._history.created(key=b"\0", range_end=b"\0", start_revision=revision + 1)
         self.everything: list[Event] = []
+        """The events of all keys, but for those that were dropped."""
         self._session = WatchSession(server)
         self.sent: dict[int, Sent] = defaultdict(Sent)
 
@@ -70,7 +72,7 @@ class Watches:
         """Begins a watch; returns the answer to that. Events of other watches may come before it."""
         self._session.send(rpc.WatchRequest(create_request=request))
         while True:
-            answer = self._take(self._session)
+            answer = self._take(self._session, "that a watch has begun")
             if answer.created:
                 return answer
             self._add(answer)
@@ -79,7 +81,7 @@ class Watches:
         """Cancels a watch, and returns once that has been answered."""
         self._session.cancel(watch_id)
         while True:
-            answer = self._take(self._session)
+            answer = self._take(self._session, f"the end of watch {watch_id}")
             self._add(answer)
             if answer.canceled and answer.watch_id == watch_id:
                 return
@@ -95,21 +97,19 @@ class Watches:
         must, and those of ``ends`` have ended. Raises AssertionError when that takes too long.
         """
         while self.everything_up_to < revision:
-            answer = self._take(self._history)
+            answer = self._take(self._history, f"the events up to revision {revision}")
             assert not answer.canceled, answer
-            self.everything += answer.events
+            if answer.events:
+                self.everything += answer.events
+                self.everything_up_to = answer.events[-1].kv.mod_revision
         for expectation in expected.values():
             expectation.look_at(self.everything)
         while missing := self._missing(expected, ends):
-            try:
-                self._add(self._take(self._session))
-            except queue.Empty:
-                raise AssertionError(f"{self._server.name} has not sent {missing}") from None
+            self._add(self._take(self._session, missing))
 
-    @property
-    def everything_up_to(self) -> int:
-        """The newest revision whose events are in ``everything``."""
-        return self.everything[-1].kv.mod_revision if self.everything else self._first
+    def drop_before(self, revision: int) -> None:
+        """Drops from ``everything`` the events of earlier revisions, at which no watch will begin any more."""
+        self.everything = [event for event in self.everything if event.kv.mod_revision >= revision]
 
     def _missing(self, expected: dict[int, Expectation], ends: frozenset[int]) -> str:
         for watch_id, expectation in expected.items():
@@ -121,8 +121,11 @@ class Watches:
                 return f"the end of watch {watch_id}"
         return ""
 
-    def _take(self, session: WatchSession) -> rpc.WatchResponse:
-        answer = session.answer()
+    def _take(self, session: WatchSession, awaited: str) -> rpc.WatchResponse:
+        try:
+            answer = session.answer()
+        except queue.Empty:
+            raise AssertionError(f"{self._server.name} has not sent {awaited}") from None
         assert isinstance(answer, rpc.WatchResponse), answer
         return answer
 
