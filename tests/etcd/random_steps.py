@@ -42,6 +42,8 @@ SHORTEST_END = 64
 """So many of the last steps are repeated first where an answer differs."""
 _LEASE_SECONDS = 1_000_000_000
 """None ends by itself during a run."""
+RENEW_SECONDS = 60.0
+"""What is left of a lease that nobody renews is written every 5 minutes: a revision in a store, and none in etcd."""
 _FILLER = b"filler"
 EVERYTHING = RangeRequest(key=b"\0", range_end=b"\0")
 
@@ -60,6 +62,7 @@ class Run:
         self._expected: dict[int, Expectation] = {}
         self._ends: set[int] = set()
         self._live: list[int] = []
+        self._renewed_at = time.monotonic()
 
     def close(self) -> None:
         """Ends the watches."""
@@ -80,6 +83,9 @@ class Run:
 
     def compare(self) -> None:
         """Compares all keys, and all that watches were sent."""
+        if time.monotonic() - self._renewed_at > RENEW_SECONDS:
+            self._renewed_at = time.monotonic()
+            _same("renewals of all leases", *(server.renew(LEASES) for server in self._servers))
         self._ask(EVERYTHING)
         for watches in self._watches:
             expected = copy.deepcopy(self._expected) if watches is self._watches[0] else self._expected
