@@ -138,7 +138,7 @@ async def test_many_watchers_are_shown_all_writes_through_every_change(start_reg
         await leader.end(signal.SIGKILL)
         await write(WRITES // 4)
         leader.start()
-        await _switch_over(east, west, south)
+        await switch_over(east, west, south)
         await write(WRITES // 4)
         await _fail_over(west, east, south)
         await write(WRITES - len(written))
@@ -155,7 +155,7 @@ async def test_many_watchers_are_shown_all_writes_through_every_change(start_reg
         await client.close()
 
 
-async def _switch_over(source: RegionProcesses, target: RegionProcesses, other: RegionProcesses) -> None:
+async def switch_over(source: RegionProcesses, target: RegionProcesses, other: RegionProcesses) -> None:
     demoted = await source.demote(2)
     where = topology(target.region, source, target, other, epoch=2)
 
