@@ -1,9 +1,10 @@
 """Watches of three replicas beside those of three members of etcd: how many events are shown, how late, at what cost.
 
 One stream has 1, 100 or 1,000 watches of the same range; a writer puts keys of it at the leader. "events" is with 16
-puts outstanding, all the time; "p99" is with 50 puts a second. The last lines compare puts beside 1,000 watches of
-other keys with puts beside none. With ``BENCH_WATCHERS``, a number, ``watch_scale`` is measured with so many watches in
-the place of all this. Other environment: as ``bench_etcd``. Updates ``build/bench.json``.
+puts outstanding, all the time; "p99" is with 50 puts a second. The last lines compare puts and reads beside 1,000 idle
+watches, of other keys, with the same beside none; the two alternate, and the ratio should be 0.97 at least. With
+``BENCH_WATCHERS``, a number, ``watch_scale`` is measured with so many watches in the place of all this. Other
+environment: as ``bench_etcd``. Updates ``build/bench.json``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
 WATCHES = (1, 100, 1000)
 WRITERS = 16
 PUTS_PER_SECOND = 50
-IDLE = "put, 64 outstanding, 1000 idle watches"
+IDLE = 1000
+"""So many watch other keys than those of a load."""
+IDLE_LOADS = {
+    "put": (calls.PUT, calls.puts()),
+    "linearizable read": (calls.RANGE, calls.reads(serializable=False)),
+    "serializable read": (calls.RANGE, calls.reads(serializable=True)),
+}
+OUTSTANDING = 64
 _PREFIX = "watched/"
 
 
@@ -67,16 +75,16 @@ def watched(contender: contenders.Contender, watches: int, seconds: float, *, st
     return watching.end()
 
 
-def puts(contender: contenders.Contender, seconds: float) -> tuple[float, float]:
-    """Puts in a second, 64 outstanding; and the CPU time in ms that all members used for one."""
+def loaded(contender: contenders.Contender, method: str, messages: list[bytes], seconds: float) -> tuple[float, float]:
+    """Calls in a second, 64 outstanding; and the CPU time in ms that all members used for one."""
     plan = LoadPlan.of(
         contender.leader_host(),
         CLIENT_PORT,
         contender.tls_directory,
-        calls.PUT,
-        calls.puts(),
+        method,
+        messages,
         connections=4,
-        outstanding=64,
+        outstanding=OUTSTANDING,
         warmup_seconds=0.4,
         seconds=seconds,
     )
@@ -86,23 +94,30 @@ def puts(contender: contenders.Contender, seconds: float) -> tuple[float, float]
     return found.calls_per_second, 1e3 * used / found.calls
 
 
-def idle_watches(contender: contenders.Contender, seconds: float, rounds: int) -> list[Row]:
-    """Puts beside 1,000 watches of other keys, and beside none."""
-    alone, beside = [], []
-    tls = str(contender.tls_directory)
-    for _ in range(rounds):
-        alone.append(puts(contender, seconds))
-        watching = Watching(Plan(contender.leader_host(), CLIENT_PORT, tls, max(WATCHES), "nothing/"))
-        beside.append(puts(contender, seconds))
-        watching.end()
-    return [
-        row(IDLE, unit, [each[at] for each in beside], "none", [each[at] for each in alone], less_is_better=less)
-        for at, (unit, less) in enumerate((("calls/s", False), ("CPU ms/call", True)))
-    ]
+def idle_watches(contender: contenders.Contender, seconds: float, rounds: int) -> Iterator[Row]:
+    """Puts and reads beside idle watches, and beside none: now these come first, now those."""
+    idle = Plan(contender.leader_host(), CLIENT_PORT, str(contender.tls_directory), IDLE, "nothing/")
+    for what, (method, messages) in IDLE_LOADS.items():
+        name = f"{what}, {OUTSTANDING} outstanding, {IDLE} idle watches"
+        if not wanted(name):
+            continue
+        alone, beside = [], []
+        for number in range(rounds):
+            for with_watches in (number % 2 == 1, number % 2 == 0):
+                if with_watches:
+                    with Watching(idle) as watching:
+                        beside.append(loaded(contender, method, messages, seconds))
+                        watching.end()
+                else:
+                    alone.append(loaded(contender, method, messages, seconds))
+        for at, (unit, less) in enumerate((("calls/s", False), ("CPU ms/call", True))):
+            yield row(
+                name, unit, [each[at] for each in beside], "none", [each[at] for each in alone], less_is_better=less
+            )
 
 
 def shown(servers: Sequence[contenders.Contender], seconds: float, rounds: int) -> Iterator[Row]:
-    """What watches of one stream are shown by ours, beside the others; and puts beside watches of other keys."""
+    """What watches of one stream are shown by ours, beside the others; and a load beside idle watches."""
     for watches in WATCHES:
         for name, steady in (("events", False), ("p99", True)):
             title = f"watch, {watches} watches, {name}"
@@ -120,8 +135,7 @@ def shown(servers: Sequence[contenders.Contender], seconds: float, rounds: int) 
             for peer, theirs in figures.items():
                 unit = "ms" if steady else "events/s"
                 yield row(title, unit, mine, peer, theirs, less_is_better=steady)
-    if wanted(IDLE):
-        yield from idle_watches(servers[0], seconds, rounds)
+    yield from idle_watches(servers[0], seconds, rounds)
 
 
 def main() -> None:
