@@ -185,6 +185,7 @@ class Controller:
                     wait = LAST_BACKOFF_SECONDS  # being deleted: the watch is about to say that it is gone
                 if wait > 0 and not loop.stopping:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(loop.wake.wait(), wait)
+                        async with asyncio.timeout(wait):
+                            await loop.wake.wait()
         finally:
             await reconciler.close()

@@ -122,7 +122,8 @@ class SnapshotService:
         response = rpc_pb2.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=CLUSTER_VERSION)
         self._identity.fill(response.header, revision=revision)
         try:
-            await asyncio.wait_for(context.write(response), UNREAD_SECONDS)
+            async with asyncio.timeout(UNREAD_SECONDS):
+                await context.write(response)
         except TimeoutError:
             raise DeadlineExceeded(f"nothing of the snapshot was taken for {UNREAD_SECONDS:.0f} s") from None
 
