@@ -42,6 +42,12 @@ def test_links_lead_to_headings_that_are_there(page: Path) -> None:
         assert anchor in anchors(page.parent / target if target else page), f"{page.name} links to {target}#{anchor}"
 
 
+def test_the_readme_lists_every_command() -> None:
+    commands = {"dev", *getattr(typer.main.get_command(app), "commands", {})}
+    table = "\n".join(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `rstore "))
+    assert commands - set(re.findall(r"`rstore ([a-z]+)", table)) == set()
+
+
 def test_every_page_is_in_the_index() -> None:
     listed = set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text()))
     assert listed == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
