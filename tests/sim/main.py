@@ -15,6 +15,7 @@ from sim.world import Report
 
 SHOWN_IN_FULL = 3
 PROGRESS_SECONDS = 10.0
+CHUNK, CHUNKS_OF_A_PROCESS = 5, 8
 
 
 def seeds_of(text: str) -> range:
@@ -65,9 +66,9 @@ def _reports(seeds: range, scope: str, jobs: int) -> Iterable[Report]:
     if jobs == 1 or len(tasks) == 1:
         yield from map(_run, tasks)
         return
-    # Fresh processes, each used for a bounded number of runs.
-    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=500) as pool:
-        yield from pool.imap_unordered(_run, tasks, chunksize=5)
+    # Fresh processes, each used for some runs: each run leaves a few MiB, and later ones get slower.
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=CHUNKS_OF_A_PROCESS) as pool:
+        yield from pool.imap_unordered(_run, tasks, chunksize=CHUNK)
 
 
 if __name__ == "__main__":
