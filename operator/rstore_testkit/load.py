@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 from rstore_api import errors
 
+from rstore_testkit.patience import WAIT_SECONDS
+
 
 @dataclass(frozen=True)
 class Written:
@@ -99,7 +101,7 @@ class Load:
         tasks, self._tasks = self._tasks, []
         await asyncio.gather(*tasks)
 
-    async def wait_acknowledged(self, more: int, *, timeout_seconds: float) -> None:
+    async def wait_acknowledged(self, more: int, *, timeout_seconds: float = WAIT_SECONDS) -> None:
         """Waits until that many further writes are acknowledged.
 
         Raises:
@@ -181,7 +183,11 @@ def judge(ledger: Ledger, present: Mapping[bytes, Written]) -> Verdict:
 
 
 async def wait_until(
-    condition: Callable[[], Awaitable[bool]], *, timeout_seconds: float, what: str, poll_seconds: float | None = None
+    condition: Callable[[], Awaitable[bool]],
+    *,
+    what: str,
+    timeout_seconds: float = WAIT_SECONDS,
+    poll_seconds: float | None = None,
 ) -> None:
     """Polls a condition until it holds, by default with pauses of 0.1 s, or twice as long as the condition took.
 

@@ -9,6 +9,7 @@ from typing import Any
 from rstore_api.domain.kubernetes import pod_selector
 
 from rstore_testkit.load import Ledger, Verdict, wait_until
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
 
 REGION_LABEL = "topology.kubernetes.io/region"
@@ -40,7 +41,7 @@ async def restore_region(store: Store, region: str) -> None:
         await store.kube("uncordon", node)
 
 
-async def wait_failed_over(store: Store, region: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
+async def wait_failed_over(store: Store, region: str, *, timeout_seconds: float = WAIT_SECONDS) -> dict[str, Any]:
     """Waits until another region than ``region`` is primary and the failover is over; returns its receipt."""
 
     async def moved() -> bool:

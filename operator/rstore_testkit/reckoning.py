@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from rstore_testkit.load import Ledger, Load
 from rstore_testkit.loss import account, tolerable
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import RegionHash, Store
 
-REPORTED_SECONDS = 15.0
+REPORTED_SECONDS = 60.0
 """How soon the status shows a tail that a region has put into quarantine; the operator looks every 2 s."""
 POLL_SECONDS = 0.5
 
@@ -44,7 +45,7 @@ async def _accounted(store: Store, missing: list[tuple[Ledger, set[bytes]]]) -> 
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def reckon(store: Store, *loads: Load, timeout_seconds: float = 90) -> Reckoning:
+async def reckon(store: Store, *loads: Load, timeout_seconds: float = WAIT_SECONDS) -> Reckoning:
     """Waits until every region has the same revision, and looks for every write in each of them.
 
     Loads that ran at the same time need prefixes of their own. Raises TimeoutError when the regions do not converge.

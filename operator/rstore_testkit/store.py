@@ -18,6 +18,7 @@ from rstore_kube.access import from_kubeconfig
 from rstore_kube.client import KubeClient
 
 from rstore_testkit.load import Ledger, Verdict, Written, judge, wait_until
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.tools import Kubectl
 
 PAGE_KEYS = 5000
@@ -89,7 +90,7 @@ class Store:
         return [(event["type"], event["reason"], event.get("message", "")) for event in events]
 
     async def wait_event(
-        self, reason: str, text: str = "", *, kind: str = "", timeout_seconds: float = 30
+        self, reason: str, text: str = "", *, kind: str = "", timeout_seconds: float = WAIT_SECONDS
     ) -> list[str]:
         """Waits for an Event of that reason with ``text`` in its message, and of that type where one is given; returns
         the messages of all such, oldest first. An Event is posted after the status that it reports was written."""
@@ -106,7 +107,7 @@ class Store:
         await wait_until(is_posted, timeout_seconds=timeout_seconds, what=f"event {reason} {text}", poll_seconds=0.3)
         return messages
 
-    async def wait_steady(self, *, primary: str | None = None, timeout_seconds: float = 90) -> None:
+    async def wait_steady(self, *, primary: str | None = None, timeout_seconds: float = WAIT_SECONDS) -> None:
         """Waits for phase Steady, condition Ready, and, if given, that primary."""
 
         async def steady() -> bool:
@@ -123,7 +124,7 @@ class Store:
             steady, timeout_seconds=timeout_seconds, what=f"{self.name} Steady, primary {primary}", poll_seconds=0.5
         )
 
-    async def wait_rolled(self, *, timeout_seconds: float = 120) -> None:
+    async def wait_rolled(self, *, timeout_seconds: float = 2 * WAIT_SECONDS) -> None:
         """Waits until every pod is ready and of its StatefulSet's newest template, and the store is Steady."""
         kube, namespace = await self._connected(), self.kubectl.namespace
 
@@ -137,7 +138,7 @@ class Store:
         await wait_until(rolled, timeout_seconds=timeout_seconds, what=f"{self.name} rolled", poll_seconds=0.5)
         await self.wait_steady(timeout_seconds=timeout_seconds)
 
-    async def wait_reported(self, revision: int, *, timeout_seconds: float = 60) -> None:
+    async def wait_reported(self, revision: int, *, timeout_seconds: float = WAIT_SECONDS) -> None:
         """Waits until the status shows that every region has that revision and that the log streams to the others.
 
         Positions are written every few seconds only, so a status may be older than a write that was acknowledged.
@@ -221,7 +222,7 @@ class Store:
         response = await self.client(region).get(b"\0", serializable=True)
         return int(response.header.revision)
 
-    async def wait_converged(self, *, timeout_seconds: float = 30) -> int:
+    async def wait_converged(self, *, timeout_seconds: float = WAIT_SECONDS) -> int:
         """Waits until every region has the same revision, and returns it. Writers must have stopped."""
         regions = await self.regions()
         revisions: list[int] = []

@@ -13,6 +13,11 @@ from typing import Any
 
 from rstore_cli.helm import ToolError, clean_environment
 
+from rstore_testkit.patience import WAIT_SECONDS
+
+ETCDCTL_PATIENCE = (f"--command-timeout={WAIT_SECONDS:g}s", f"--dial-timeout={WAIT_SECONDS / 2:g}s")
+"""Options of etcdctl; without them it gives up a connection after 2 s, and a request after 5 s."""
+
 
 def find_tool(name: str) -> str:
     """Returns the path of a command-line tool: beside the interpreter first, where wheels install tools, then on PATH.
@@ -42,7 +47,7 @@ class Kubectl:
         """Returns the full argument vector for `kubectl ARGS`."""
         return [find_tool("kubectl"), f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *args]
 
-    def run(self, *args: str, input_text: str | None = None, timeout_seconds: float = 60) -> str:
+    def run(self, *args: str, input_text: str | None = None, timeout_seconds: float = WAIT_SECONDS) -> str:
         """Runs kubectl and returns its standard output.
 
         Raises:
@@ -54,7 +59,7 @@ class Kubectl:
         return done.stdout
 
     def try_run(
-        self, *args: str, input_text: str | None = None, timeout_seconds: float = 60
+        self, *args: str, input_text: str | None = None, timeout_seconds: float = WAIT_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Runs kubectl and returns its result, also if it failed."""
         return subprocess.run(

@@ -32,14 +32,14 @@ class Dev:
 
     def __call__(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "rstore_cli", "dev", *args, "--data-dir", str(self.directory)]
-        done = subprocess.run(command, text=True, capture_output=True, timeout=100, check=False)
+        done = subprocess.run(command, text=True, capture_output=True, timeout=400, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
         kubectl = Path(sys.executable).parent / "kubectl"
         command = [str(kubectl) if kubectl.exists() else "kubectl", f"--kubeconfig={self.directory}/kubeconfig", *args]
-        return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=60, check=True).stdout
+        return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=400, check=True).stdout
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def dev(tmp_path: Path) -> Iterator[Dev]:
     command("down")
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds}s: {what}"
@@ -77,7 +77,7 @@ def test_up_status_kubeconfig_down(dev: Dev) -> None:
     assert "was running already" in dev("up").stdout
     assert dev("kubeconfig").stdout.strip() == str(dev.directory / "kubeconfig")
     dev.kubectl("apply", "-f", "-", stdin=json.dumps(POD))
-    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=240s")
     status = json.loads(dev("status", "-o", "json").stdout)
     assert {n["region"] for n in status["nodes"]} == {"us-east", "eu-west", "ap-south"}
     (pod,) = status["pods"]
@@ -113,7 +113,7 @@ def test_the_operator_is_installed_without_helm_and_what_cannot_be_done_says_wha
 def test_pods_end_with_a_daemon_that_was_killed_and_it_can_be_started_again(dev: Dev) -> None:
     dev("up")
     dev.kubectl("apply", "-f", "-", stdin=json.dumps(POD))
-    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=240s")
     state = read_state(dev.directory)
     assert state is not None
     (child,) = children(state.pid)
@@ -121,14 +121,14 @@ def test_pods_end_with_a_daemon_that_was_killed_and_it_can_be_started_again(dev:
     until(lambda: started_ticks(child) is None, "the pod's process ends with the daemon")
     assert "was not running" in dev("down").stderr
     dev("up")
-    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=240s")
 
 
 def test_nodes_can_be_chosen_and_those_of_before_go(dev: Dev) -> None:
     assert dev("up", "--node=lonely", check=False).returncode == 2
     dev("up", "--node=a=mars", "--node=b=venus")
     dev.kubectl("apply", "-f", "-", stdin=json.dumps({**POD, "spec": {**POD["spec"], "nodeName": "b"}}))
-    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=240s")
     dev("down")
     dev("up", "--node=a=mars")
     status = json.loads(dev("status", "-o", "json").stdout)

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 from e2e.cluster import EXISTING, OPERATOR_NAMESPACE, ClusterUnderTest, cluster_under_test
-from e2e.failures import cluster_state, delete_stores, stores
+from e2e.failures import Before, cluster_state, put_back, state_before
 from rstore_cli.helm import clean_environment
 from rstore_testkit.load import Load
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
 from rstore_testkit.tools import Kubectl
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART = REPOSITORY / "charts" / "replicated-store-operator"
+TEST_SECONDS = 1200
+"""Bounds a test with its fixtures: some waits of WAIT_SECONDS. None comes near it, even on a busy machine."""
 left_out = pytest.StashKey[list[str]]()
-stores_before = pytest.StashKey[frozenset[tuple[str, str]]]()
+before_test = pytest.StashKey[Before]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,6 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in ours:
         item.add_marker(pytest.mark.e2e)
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
     without = [item for item in ours if EXISTING and item.get_closest_marker("runner")]
     items[:] = [item for item in items if item not in without]
     config.stash[left_out] = [item.nodeid for item in without]
@@ -46,21 +51,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows the state of the cluster in which a test failed, and deletes the stores that it left there."""
+    """Shows the state of the cluster in which a test failed, and makes it what it was before the test."""
     report = yield
     cluster = getattr(item, "funcargs", {}).get("cluster")
-    if report.failed and call.when == "call" and cluster is not None:
+    if report.failed and call.when != "teardown" and cluster is not None:
         report.sections.append(("cluster", cluster_state(cluster)))
-        if stores_before in item.stash:
-            delete_stores(cluster, stores(cluster) - item.stash[stores_before])
+        if before_test in item.stash:
+            report.sections.append(("put back", put_back(cluster, item.stash[before_test])))
     return report
 
 
 @pytest.fixture(autouse=True)
-def _remember_stores(request: pytest.FixtureRequest) -> None:
-    """The stores that were there before the test are not its own."""
+def _remember_state(request: pytest.FixtureRequest) -> None:
+    """What is there before the test is not its own."""
     if "cluster" in request.fixturenames:
-        request.node.stash[stores_before] = stores(request.getfixturevalue("cluster"))
+        request.node.stash[before_test] = state_before(request.getfixturevalue("cluster"))
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +112,7 @@ def applied(kubectl: Kubectl, operator: Kubectl, scratch: Path) -> str:
 
     async def steady() -> None:
         async with Store(kubectl, "orders", scratch / "certificates") as store:
-            await store.wait_steady(timeout_seconds=120)
+            await store.wait_steady()
 
     asyncio.run(steady())
     return "orders"
@@ -117,7 +122,7 @@ def applied(kubectl: Kubectl, operator: Kubectl, scratch: Path) -> str:
 async def store(kubectl: Kubectl, applied: str, scratch: Path) -> AsyncIterator[Store]:
     """The example store, which is steady before each test."""
     async with Store(kubectl, applied, scratch / "certificates") as store:
-        await store.wait_steady(timeout_seconds=90)
+        await store.wait_steady()
         yield store
         differences = [message for _, reason, message in await store.events() if reason == "Diverged"]
         assert not differences
@@ -138,7 +143,7 @@ class LoadRunner:
         try:
             writers = [self.store.writer(client) for client in clients]
             async with Load(writers, prefix=self.prefix, pause_seconds=0.005) as load:
-                await load.wait_acknowledged(20, timeout_seconds=30)
+                await load.wait_acknowledged(20)
                 yield load
         finally:
             for client in clients:
@@ -167,7 +172,7 @@ def rstore(kubeconfig: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=WAIT_SECONDS,
         )
         assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr

@@ -1,35 +1,70 @@
-"""What a failed test leaves for people and for the tests after it: the cluster's state as text, and no store of its
-own, which could hold up the stores of others."""
+"""What a failed test leaves for people and for the tests after it: the cluster's state as text, and a cluster as it was
+before: no store of its own, which could hold up the stores of others, and no other spec of theirs."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from e2e.cluster import OPERATOR_NAMESPACE, ClusterUnderTest
+from localkube.links.control import FaultError, LinkFaults
 from rstore_testkit.tools import Kubectl
 
 EVENTS_SHOWN = 40
 LOG_LINES_SHOWN = 60
 _DELETE_SECONDS = 60
 _NOT_THERE = "(not answered)"
+_OURS = "replicatedstore.io/"
 
 Name = tuple[str, str]
 """Namespace and name."""
 
 
-def stores(cluster: ClusterUnderTest) -> frozenset[Name]:
-    """Returns the stores of all namespaces; none while the resource is not installed."""
-    return frozenset((one["metadata"]["namespace"], one["metadata"]["name"]) for one in _items(cluster, "rstore"))
+@dataclass(frozen=True)
+class Before:
+    """What was in the cluster before a test."""
+
+    stores: Mapping[Name, dict[str, Any]]
+    cordoned: frozenset[str]
+    """The nodes that took no pods."""
 
 
-def delete_stores(cluster: ClusterUnderTest, names: Iterable[Name]) -> None:
-    """Deletes stores, and waits a while for their end."""
-    for namespace, name in sorted(names):
-        wait = f"--timeout={_DELETE_SECONDS}s"
-        cluster.kubectl(namespace).try_run("delete", "rstore", name, wait, timeout_seconds=_DELETE_SECONDS + 30)
+def state_before(cluster: ClusterUnderTest) -> Before:
+    """Returns what a test finds; nothing while the resource is not installed."""
+    items = _items(cluster, "rstore,nodes")
+    return Before(
+        {_name(item): item for item in items if item["kind"] == "ReplicatedStore"},
+        frozenset(item["metadata"]["name"] for item in items if item["spec"].get("unschedulable")),
+    )
+
+
+def put_back(cluster: ClusterUnderTest, before: Before) -> str:
+    """Deletes the stores that a failed test made, and makes specs, requests, nodes and links what they were; returns
+    what was done."""
+    lines: list[str] = []
+    now = state_before(cluster)
+    for namespace, name in sorted(now.stores.keys() - before.stores.keys()):
+        lines.append(_shown(cluster.kubectl(namespace), "delete", "rstore", name, f"--timeout={_DELETE_SECONDS}s"))
+    for (namespace, name), store in now.stores.items():
+        if (namespace, name) in before.stores:
+            kubectl, was = cluster.kubectl(namespace), before.stores[namespace, name]
+            asked = _annotations(store) - _annotations(was)
+            if asked:
+                lines.append(_shown(kubectl, "annotate", "rstore", name, *(f"{one}-" for one in sorted(asked))))
+            if store["spec"] != was["spec"]:
+                patch = json.dumps([{"op": "replace", "path": "/spec", "value": was["spec"]}])
+                lines.append(_shown(kubectl, "patch", "rstore", name, "--type=json", "-p", patch))
+    if cordoned := now.cordoned - before.cordoned:
+        lines.append(_shown(cluster.kubectl(), "uncordon", *sorted(cordoned)))
+    if cluster.data_dir is not None:
+        try:
+            LinkFaults(cluster.data_dir).clear()
+        except FaultError as error:
+            lines.append(str(error))
+    return "\n".join(lines)
 
 
 def cluster_state(cluster: ClusterUnderTest) -> str:
@@ -54,6 +89,15 @@ def cluster_state(cluster: ClusterUnderTest) -> str:
             name = pod["metadata"]["name"]
             lines += [f"log of {name}:", _shown(operators, "logs", name, f"--tail={LOG_LINES_SHOWN}")]
     return "\n".join(lines)
+
+
+def _name(item: dict[str, Any]) -> Name:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def _annotations(item: dict[str, Any]) -> set[str]:
+    """The names of the store's annotations that ask the operator for something."""
+    return {name for name in item["metadata"].get("annotations") or {} if name.startswith(_OURS)}
 
 
 def _items(cluster: ClusterUnderTest, kind: str) -> list[dict[str, Any]]:

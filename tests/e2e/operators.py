@@ -43,7 +43,7 @@ async def ready(operator: Kubectl, count: int = 2) -> None:
         up = [any(c["type"] == "Ready" and c["status"] == "True" for c in each) for each in conditions]
         return up == [True] * count and acting_pod(operator) in [item["metadata"]["name"] for item in listed]
 
-    await wait_until(so, timeout_seconds=60, what=f"{count} operators", poll_seconds=0.3)
+    await wait_until(so, what=f"{count} operators", poll_seconds=0.3)
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def no_operator(operator: Kubectl) -> AsyncIterator[None]:
         async def gone() -> bool:
             return not (await asyncio.to_thread(operator.get, "pods"))["items"]
 
-        await wait_until(gone, timeout_seconds=60, what="no operator", poll_seconds=0.1)
+        await wait_until(gone, what="no operator", poll_seconds=0.1)
         yield
     finally:
         await asyncio.to_thread(operator.run, "scale", "deployment", LEASE, "--replicas=2")

@@ -13,6 +13,7 @@ from typing import Any
 from rstore_api.domain.kubernetes import POD, REGION_LABEL, pod_selector
 from rstore_kube.access import from_kubeconfig
 from rstore_kube.client import KubeClient
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
 
 
@@ -21,7 +22,7 @@ class PodWatch:
     """The pods of some stores, looked at several times a second."""
 
     most_away: int = 0
-    """The most pods of all stores that were not ready at one moment."""
+    """The most pods of all stores that were away at one moment: deleted, and not replaced by one that was ready."""
     away: list[str] = field(default_factory=list)
     """Every pod in the order in which it went away."""
     regions: list[str] = field(default_factory=list)
@@ -29,14 +30,22 @@ class PodWatch:
     stores: list[str] = field(default_factory=list)
     """The stores in that order, each once in a row."""
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
-    """The labels of every pod that was ready at some moment."""
+    """The labels of every pod that was there at some moment."""
+    begun: set[str] = field(default_factory=set)
+    """The uids of the pods that were ready once. Such a pod is there until it is deleted: a probe that fails on a busy
+    machine replaces nothing."""
 
     def look(self, pods: list[dict[str, Any]], before: set[str]) -> set[str]:
-        """Returns the names of the pods that are ready now."""
-        ready = {pod["metadata"]["name"]: pod["metadata"]["labels"] for pod in pods if is_ready(pod)}
-        self.labels |= ready
-        self.most_away = max(self.most_away, len(self.labels.keys() - ready.keys()))
-        for name in sorted(before - ready.keys()):
+        """Returns the names of the pods that are there now."""
+        self.begun |= {pod["metadata"]["uid"] for pod in pods if is_ready(pod)}
+        there = {
+            pod["metadata"]["name"]: pod["metadata"]["labels"]
+            for pod in pods
+            if pod["metadata"]["uid"] in self.begun and not pod["metadata"].get("deletionTimestamp")
+        }
+        self.labels |= there
+        self.most_away = max(self.most_away, len(self.labels.keys() - there.keys()))
+        for name in sorted(before - there.keys()):
             labels = self.labels[name]
             region, store = labels[REGION_LABEL], labels["replicatedstore.io/store"]
             self.away.append(name)
@@ -44,7 +53,7 @@ class PodWatch:
                 self.regions.append(region)
             if self.stores[-1:] != [store]:
                 self.stores.append(store)
-        return set(ready)
+        return set(there)
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
@@ -59,7 +68,9 @@ async def watching_pods(*stores: Store) -> AsyncIterator[PodWatch]:
     """Looks at the pods of these stores around a block."""
     seen, ended = PodWatch(), asyncio.Event()
     kubectl = stores[0].kubectl
-    client = KubeClient(await from_kubeconfig(str(kubectl.kubeconfig)), field_manager="e2e", timeout_seconds=10.0)
+    client = KubeClient(
+        await from_kubeconfig(str(kubectl.kubeconfig)), field_manager="e2e", timeout_seconds=WAIT_SECONDS
+    )
 
     async def look() -> None:
         before: set[str] = set()
@@ -104,7 +115,7 @@ async def connecting(store: Store, region: str | None = None) -> AsyncIterator[C
         began = time.monotonic()
         while not ended.is_set():
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(WAIT_SECONDS):
                     _, writer = await asyncio.open_connection(host, int(port), ssl=context)
                 seen.made += 1
                 writer.close()

@@ -14,6 +14,7 @@ import yaml
 from e2e.bucket import served
 from e2e.manifests import small_store
 from rstore_testkit.load import wait_until
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
 from rstore_testkit.tools import Kubectl
 
@@ -40,14 +41,14 @@ async def wait_healthy(store: Store, status: str, reason: str) -> None:
     async def reached() -> bool:
         return await healthy(store) == (status, reason)
 
-    await wait_until(reached, timeout_seconds=90, what=f"BackupHealthy={status} {reason}", poll_seconds=0.5)
+    await wait_until(reached, what=f"BackupHealthy={status} {reason}", poll_seconds=0.5)
 
 
 async def wait_archived(store: Store, revision: int) -> dict[str, Any]:
     async def archived() -> bool:
         return (await store.status()).get("backup", {}).get("archivedRevision", 0) >= revision
 
-    await wait_until(archived, timeout_seconds=90, what=f"revision {revision} archived", poll_seconds=0.5)
+    await wait_until(archived, what=f"revision {revision} archived", poll_seconds=0.5)
     backup: dict[str, Any] = (await store.status())["backup"]
     return backup
 
@@ -98,7 +99,7 @@ async def test_an_archive_of_a_store(
         await wait_healthy(store, "True", "Archiving")
         assert "archived up to revision" in (await asyncio.to_thread(rstore, "status", NAME)).stdout
 
-        printed = (await asyncio.to_thread(rstore, "backup", "now", NAME, "--wait=60")).stdout
+        printed = (await asyncio.to_thread(rstore, "backup", "now", NAME, f"--wait={WAIT_SECONDS:g}")).stdout
         assert f"base at revision {last}" in printed
         asked = await store.kube_get("rstorebackup", printed.partition(":")[0])
         assert (asked["status"]["phase"], asked["status"]["revision"]) == ("Completed", last)
@@ -115,18 +116,18 @@ async def test_an_archive_of_a_store(
         kept = dict(bucket.objects)
         gone = json.dumps([{"op": "remove", "path": "/spec/backup"}])
         await store.kube("patch", "rstore", NAME, "--type=json", "-p", gone)
-        await wait_until(lambda: without_archiver(store), timeout_seconds=60, what="no archiver", poll_seconds=0.5)
+        await wait_until(lambda: without_archiver(store), what="no archiver", poll_seconds=0.5)
         assert kept.items() <= bucket.objects.items(), "what is archived stays"
-    kubectl.run("delete", "rstore", NAME, RESTORED, "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", NAME, RESTORED)
     kubectl.run("delete", "secret", SECRET)
 
 
 async def archiver_pod(store: Store) -> str:
     """The uid of the archiver's pod."""
     selector = f"-l=replicatedstore.io/store={store.name},app.kubernetes.io/component=archiver"
-    [pod] = (await store.kube_get("pods", selector))["items"]
-    uid: str = pod["metadata"]["uid"]
-    return uid
+    pods = (await store.kube_get("pods", selector))["items"]
+    [uid] = [pod["metadata"]["uid"] for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    return str(uid)
 
 
 async def restored_elsewhere(kubectl: Kubectl, scratch: Path, rstore: Callable[..., Any], at: tuple[str, ...]) -> None:
@@ -171,5 +172,5 @@ async def test_a_folder_of_a_volume(
         folder = card.parent.parent
         listed = await asyncio.to_thread(rstore, "backup", "list", folder.as_uri(), "-o", "json")
         assert (await store.status())["storeId"] in listed.stdout
-    kubectl.run("delete", "rstore", IN_FOLDER, "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", IN_FOLDER)
     kubectl.run("delete", "pvc", CLAIM)

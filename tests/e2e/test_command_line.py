@@ -7,11 +7,9 @@ import json
 import subprocess
 import zipfile
 
-import pytest
 from rstore_cli.helm import clean_environment
-from rstore_testkit.tools import find_tool
-
-pytestmark = pytest.mark.timeout(300)  # each command is a process that begins by importing a great deal
+from rstore_testkit.patience import WAIT_SECONDS
+from rstore_testkit.tools import ETCDCTL_PATIENCE, find_tool
 
 
 async def test_put_get_del_and_verify(store, rstore):
@@ -49,12 +47,12 @@ async def test_certificates_let_etcdctl_in(store, rstore, tmp_path):
     )
     done = await asyncio.to_thread(
         subprocess.run,
-        [find_tool("etcdctl"), f"--endpoints={store.endpoint()}", "put", "cli/etcdctl", "1"],
+        [find_tool("etcdctl"), *ETCDCTL_PATIENCE, f"--endpoints={store.endpoint()}", "put", "cli/etcdctl", "1"],
         env={**clean_environment(), **environment},
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=WAIT_SECONDS,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "OK"), done.stderr
 

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 from rstore_cli.helm import clean_environment
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
-from rstore_testkit.tools import find_tool
+from rstore_testkit.tools import ETCDCTL_PATIENCE, find_tool
 
 REGIONS = ["us-east", "eu-west", "ap-south"]
 
@@ -21,6 +22,7 @@ def etcdctl(
     return subprocess.run(
         [
             find_tool("etcdctl"),
+            *ETCDCTL_PATIENCE,
             f"--endpoints=https://{store.endpoint(region)}",
             f"--cacert={tls.ca}",
             *identity,
@@ -30,7 +32,7 @@ def etcdctl(
         text=True,
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=WAIT_SECONDS,
         env={**clean_environment(), "ETCDCTL_API": "3", "PATH": os.environ["PATH"]},
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from rstore_testkit.load import wait_until
 from rstore_testkit.loss import lose_region, restore_region, wait_failed_over
 
@@ -12,7 +11,6 @@ async def condition(store, kind: str) -> dict:
     return next((one for one in conditions if one["type"] == kind), {})
 
 
-@pytest.mark.timeout(300)
 async def test_a_person_forces_the_failover(store):
     status = await store.status()
     primary, epoch = status["primaryRegion"], status["epoch"]
@@ -26,7 +24,7 @@ async def test_a_person_forces_the_failover(store):
             async def asks_for_a_person() -> bool:
                 return (await condition(store, "FailoverBlocked")).get("reason") == "PolicyManual"
 
-            await wait_until(asks_for_a_person, timeout_seconds=60, what="FailoverBlocked, PolicyManual")
+            await wait_until(asks_for_a_person, what="FailoverBlocked, PolicyManual")
             assert (await store.status())["epoch"] == epoch
             target = next(region for region in await store.regions() if region != primary)
             assert len(set(before.values())) == 1, "nothing is written meanwhile"
@@ -42,10 +40,14 @@ async def test_a_person_forces_the_failover(store):
             assert await store.client(target).put(b"forced/a", b"1", timeout_seconds=20)
         finally:
             await restore_region(store, primary)
-        await store.wait_steady(primary=target, timeout_seconds=120)
-        annotations = (await store.object())["metadata"].get("annotations", {})
-        assert not [name for name in annotations if "failover" in name]
-        await store.wait_converged(timeout_seconds=60)
+        await store.wait_steady(primary=target)
+
+        async def answered() -> bool:
+            annotations = (await store.object())["metadata"].get("annotations", {})
+            return not [name for name in annotations if "failover" in name]
+
+        await wait_until(answered, what="annotations removed")
+        await store.wait_converged()
     finally:
         await store.kube(
             "patch", "rstore", store.name, "--type=merge", '-p={"spec":{"failover":{"policy":"Automatic"}}}'

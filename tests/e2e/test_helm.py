@@ -15,7 +15,7 @@ from rstore_cli.helm import Helm, ToolError, clean_environment
 from rstore_testkit.load import wait_until
 
 HELM = shutil.which("helm")
-TEST_SECONDS = 300
+TEST_SECONDS = 600
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER_ANNOTATIONS = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
 
@@ -73,8 +73,8 @@ async def test_an_upgrade_replaces_the_operator_and_disturbs_no_store(store, loa
             fresh = [pod for pod in pods if pod["metadata"]["uid"] not in before]
             return len(pods) == len(fresh) == 2 and all(pod["status"].get("phase") == "Running" for pod in fresh)
 
-        await wait_until(replaced, timeout_seconds=60, what="new operator pods only", poll_seconds=0.3)
-        await running.wait_acknowledged(50, timeout_seconds=30)
+        await wait_until(replaced, what="new operator pods only", poll_seconds=0.3)
+        await running.wait_acknowledged(50)
     environment = operator.get("deployments")["items"][0]["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "RSTORE_LOG_LEVEL", "value": "warning"} in environment
     await store.wait_steady()
@@ -91,12 +91,12 @@ async def test_after_an_uninstall_stores_run_on_and_an_install_takes_them_up(sto
             return not operator.get("pods")["items"]
 
         try:
-            await wait_until(gone, timeout_seconds=60, what="no operator", poll_seconds=0.3)
+            await wait_until(gone, what="no operator", poll_seconds=0.3)
             left = await asyncio.to_thread(store.kubectl.run, "get", "clusterroles,clusterrolebindings", "-o", "json")
             names = [item["metadata"]["name"] for item in json.loads(left)["items"]]
             assert not [name for name in names if name.startswith("rstore-")]
             assert (await store.object())["metadata"]["name"] == store.name  # the CRD stays, and with it every store
-            await running.wait_acknowledged(50, timeout_seconds=30)
+            await running.wait_acknowledged(50)
         finally:
             await asyncio.to_thread(helm.install, CHART, cluster.values)
     await store.wait_steady()
@@ -158,7 +158,7 @@ async def operators_available(operator) -> None:
         deployments = operator.get("deployments")["items"]
         return bool(deployments) and deployments[0].get("status", {}).get("availableReplicas", 0) > 0
 
-    await wait_until(available, timeout_seconds=TEST_SECONDS, what="an operator that is available", poll_seconds=0.3)
+    await wait_until(available, what="an operator that is available", poll_seconds=0.3)
 
 
 async def replica_pods(store) -> set[str]:

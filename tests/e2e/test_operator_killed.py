@@ -13,7 +13,7 @@ from rstore_testkit.load import wait_until
 
 async def test_data_plane_works_without_the_operator(store, load, operator):
     async with no_operator(operator), load.running() as running:
-        await running.wait_acknowledged(100, timeout_seconds=30)
+        await running.wait_acknowledged(100)
     await store.wait_steady()
 
 
@@ -28,11 +28,11 @@ async def test_operator_killed_while_the_switchover_goes_on(store, load, operato
 
     async with load.running() as running:
         await store.kube("annotate", "rstore", store.name, f"replicatedstore.io/failover-to={target}")
-        await wait_until(begun, timeout_seconds=30, what="switchover begun", poll_seconds=0.0)
+        await wait_until(begun, what="switchover begun", poll_seconds=0.0)
         await asyncio.sleep(delay_seconds)  # different steps, as the machine will have it
         await asyncio.to_thread(delete_at_once, operator, acting_pod(operator))
         await store.wait_steady(primary=target)
-        await running.wait_acknowledged(50, timeout_seconds=30)
+        await running.wait_acknowledged(50)
 
 
 async def test_a_new_operator_completes_a_switchover_of_which_only_the_intent_was_recorded(store, load, operator):
@@ -57,5 +57,5 @@ async def test_a_new_operator_completes_a_switchover_of_which_only_the_intent_wa
             patch = json.dumps({"status": {"failover": failover, "phase": "SwitchingOver"}})
             await store.kube("patch", "rstore", store.name, "--subresource=status", "--type=merge", "-p", patch)
         await store.wait_steady(primary=target)
-        await running.wait_acknowledged(50, timeout_seconds=30)
+        await running.wait_acknowledged(50)
     assert (await store.status())["epoch"] == epoch + 1

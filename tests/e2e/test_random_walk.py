@@ -86,7 +86,7 @@ class Walk:
         await self.annotate("paused-")
 
 
-@pytest.mark.timeout(60 * WALKS + 240)
+@pytest.mark.timeout(60 * WALKS + 1200)
 async def test_the_store_comes_to_rest_after_each_walk(store, load, operator):
     wanted = (await store.object())["spec"]
     async with load.running() as running:
@@ -101,9 +101,9 @@ async def test_the_store_comes_to_rest_after_each_walk(store, load, operator):
                 current = status.get("observedGeneration") == body["metadata"]["generation"]
                 return not asked and current and conditions.get("Reconciling") == conditions.get("Stalled") == "False"
 
-            await wait_until(answered, timeout_seconds=90, what=f"walk {seed} is over: {moves}", poll_seconds=0.5)
-            await store.wait_steady(timeout_seconds=90)
-            await running.wait_acknowledged(10, timeout_seconds=30)
+            await wait_until(answered, what=f"walk {seed} is over: {moves}", poll_seconds=0.5)
+            await store.wait_steady()
+            await running.wait_acknowledged(10)
     patch = [{"op": "replace", "path": "/spec", "value": wanted}]
     await store.kube("patch", "rstore", store.name, "--type=json", "-p", json.dumps(patch))
-    await store.wait_steady(timeout_seconds=90)
+    await store.wait_steady()

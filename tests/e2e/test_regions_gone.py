@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from e2e.manifests import small_store
 from rstore_testkit.load import wait_until
 from rstore_testkit.loss import nodes_of, restore_region
@@ -14,7 +13,6 @@ GONE = ["us-east", "ap-south"]
 IN_GONE = f"-l=replicatedstore.io/store={NAME},replicatedstore.io/region in ({', '.join(GONE)})"
 
 
-@pytest.mark.timeout(300)
 async def test_the_region_that_is_left_goes_on_once_a_person_has_deleted_the_others(kubectl, operator, scratch):
     del operator
     persistence = {"pvcPolicy": "Delete"}
@@ -27,9 +25,9 @@ async def test_the_region_that_is_left_goes_on_once_a_person_has_deleted_the_oth
                 found = [item for item in conditions if item["type"] == "FailoverBlocked"]
                 return any(item["reason"] == reason and text in item["message"] for item in found)
 
-            await wait_until(blocked, timeout_seconds=60, what=f"FailoverBlocked={reason}: {text}", poll_seconds=0.5)
+            await wait_until(blocked, what=f"FailoverBlocked={reason}: {text}", poll_seconds=0.5)
 
-        await store.wait_steady(timeout_seconds=120)
+        await store.wait_steady()
         await store.client("us-east").put(b"kept", b"1")
         await store.wait_converged()
         try:
@@ -48,7 +46,7 @@ async def test_the_region_that_is_left_goes_on_once_a_person_has_deleted_the_oth
             await blocks("DataLoss", 'nothing is left of ap-south, us-east; accept it by accept-data-loss: "1"')
 
             await store.kube("annotate", "rstore", NAME, "replicatedstore.io/accept-data-loss=1")
-            await store.wait_steady(primary="eu-west", timeout_seconds=60)
+            await store.wait_steady(primary="eu-west")
             client = store.client("eu-west")
             assert (await client.get(b"kept")).kvs[0].value == b"1"
             await client.put(b"after", b"2")
@@ -65,11 +63,11 @@ async def test_the_region_that_is_left_goes_on_once_a_person_has_deleted_the_oth
             return {one["name"]: one["phase"] for one in (await store.status())["regions"]} == both
 
         both = {"eu-west": "Ready", "us-east": "Ready"}
-        await wait_until(ready, timeout_seconds=120, what=f"regions {both}", poll_seconds=0.5)
+        await wait_until(ready, what=f"regions {both}", poll_seconds=0.5)
         client = store.new_client("us-east")
         try:
             for key, value in ((b"kept", b"1"), (b"after", b"2")):
                 assert (await client.get(key)).kvs[0].value == value
         finally:
             await client.close()
-        kubectl.run("delete", "rstore", NAME, "--wait=true", timeout_seconds=60)
+        kubectl.run("delete", "rstore", NAME)

@@ -26,7 +26,7 @@ async def kill_and_wait(store, pod: str) -> None:
             return False
         return (await store.kube_get("pod", pod))["metadata"]["uid"] != uid
 
-    await wait_until(ready, timeout_seconds=60, what=f"{pod} ready again")
+    await wait_until(ready, what=f"{pod} ready again")
 
 
 @pytest.mark.parametrize("role", ["follower", "leader"])
@@ -35,5 +35,5 @@ async def test_writes_go_on_after_a_replica_is_killed(store, load, role):
     victim = leader if role == "leader" else follower
     async with load.running() as running:
         await kill_and_wait(store, victim)
-        await running.wait_acknowledged(50, timeout_seconds=30)
+        await running.wait_acknowledged(50)
     await store.wait_steady()

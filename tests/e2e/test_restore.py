@@ -15,8 +15,9 @@ from rstore_api import methods
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_cli.helm import clean_environment
 from rstore_testkit.load import wait_until
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
-from rstore_testkit.tools import Kubectl, find_tool
+from rstore_testkit.tools import ETCDCTL_PATIENCE, Kubectl, find_tool
 
 pytestmark = [
     pytest.mark.skipif(not is_installed(), reason="etcd is not installed in this environment"),
@@ -56,7 +57,7 @@ async def test_etcd_to_a_store_and_back(kubectl: Kubectl, operator, scratch: Pat
         async def same_in_the_other_region() -> bool:
             return await store.revision("eu-west") == await store.revision("us-east") > 1000
 
-        await wait_until(same_in_the_other_region, timeout_seconds=60, what="eu-west has it", poll_seconds=0.2)
+        await wait_until(same_in_the_other_region, what="eu-west has it", poll_seconds=0.2)
         assert "equal at revision" in (lambda done: done.stdout + done.stderr)(rstore("verify", NAME))
         refused = rstore("restore", NAME, "--from-etcd", str(snapshot), code=1).stderr
         assert "nothing was written" in refused
@@ -66,18 +67,19 @@ async def test_etcd_to_a_store_and_back(kubectl: Kubectl, operator, scratch: Pat
         done = await asyncio.to_thread(
             subprocess.run,
             [
-                find_tool("etcdctl"), f"--endpoints=https://{store.endpoint('eu-west')}", f"--cacert={tls.ca}",
-                f"--cert={tls.cert}", f"--key={tls.key}", "snapshot", "save", tmp_path / "again" / "saved.db",
+                find_tool("etcdctl"), *ETCDCTL_PATIENCE, f"--endpoints=https://{store.endpoint('eu-west')}",
+                f"--cacert={tls.ca}", f"--cert={tls.cert}", f"--key={tls.key}",
+                "snapshot", "save", tmp_path / "again" / "saved.db",
             ],
             env={**clean_environment(), "ETCDCTL_API": "3"},
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=WAIT_SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert await asyncio.to_thread(_again, tmp_path / "again") == keys
-    kubectl.run("delete", "rstore", NAME, "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", NAME)
 
 
 async def test_a_running_etcd_becomes_a_store(kubectl: Kubectl, operator, scratch: Path, rstore, tmp_path: Path):
@@ -103,4 +105,4 @@ async def test_a_running_etcd_becomes_a_store(kubectl: Kubectl, operator, scratc
             wanted = {kv.key: kv.value for kv in etcd.call(methods.RANGE, ALL).message.kvs}
         stored = await store.read_all("us-east", b"key/") | await store.read_all("us-east", b"live/")
         assert {key: written.value for key, written in stored.items()} == wanted
-    kubectl.run("delete", "rstore", name, "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", name)

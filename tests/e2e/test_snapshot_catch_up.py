@@ -38,7 +38,7 @@ async def caught_up(store: Store, kubectl: Kubectl, region: str, count: int) -> 
         shown = await region_of(store, region)
         return snapshots(kubectl, region) == count and shown.get("phase") == "Ready" and shown.get("connected", False)
 
-    await wait_until(installed, timeout_seconds=120, what=f"a snapshot installed in {region}", poll_seconds=0.3)
+    await wait_until(installed, what=f"a snapshot installed in {region}", poll_seconds=0.3)
 
 
 async def test_a_new_region_and_one_long_away_catch_up_under_load(kubectl: Kubectl, operator, scratch: Path):
@@ -55,7 +55,7 @@ async def test_a_new_region_and_one_long_away_catch_up_under_load(kubectl: Kubec
             # a region is added to a store whose history is gone
             kubectl.run("apply", "-f", "-", input_text=manifest(["us-east", "eu-west", "ap-south"]))
             await caught_up(store, kubectl, "ap-south", 1)
-            await load.wait_acknowledged(50, timeout_seconds=30)
+            await load.wait_acknowledged(50)
 
             # the region is away (paused: else the operator repairs that at once), and the primary forgets why it waited
             await store.kube("annotate", "rstore", NAME, "replicatedstore.io/paused=true")
@@ -64,14 +64,14 @@ async def test_a_new_region_and_one_long_away_catch_up_under_load(kubectl: Kubec
             async def gone() -> bool:
                 return not (await region_of(store, "ap-south")).get("connected", False)
 
-            await wait_until(gone, timeout_seconds=60, what="ap-south is away", poll_seconds=0.3)
-            await load.wait_acknowledged(100, timeout_seconds=30)
+            await wait_until(gone, what="ap-south is away", poll_seconds=0.3)
+            await load.wait_acknowledged(100)
             await compact(store)
             await store.kube("delete", "pod", f"{NAME}-us-east-0")
-            await load.wait_acknowledged(50, timeout_seconds=60)
+            await load.wait_acknowledged(50)
             await store.kube("annotate", "rstore", NAME, "replicatedstore.io/paused-")
             await caught_up(store, kubectl, "ap-south", 1)
         await store.wait_steady()
         assert len(await store.read_all("ap-south", b"old/")) == KEYS
         assert snapshots(kubectl, "eu-west") == 0, "a region that is there needs none"
-    kubectl.run("delete", "rstore", NAME, "--timeout=60s", timeout_seconds=90)
+    kubectl.run("delete", "rstore", NAME)

@@ -12,7 +12,6 @@ from rstore_cli.helm import Helm
 from rstore_testkit.load import wait_until
 
 NAMESPACE, RELEASE = "rstore-other", "other"
-TAKE_OVER_SECONDS = 30
 
 
 @pytest.fixture
@@ -24,18 +23,13 @@ async def run_by(store, namespace: str) -> None:
     async def so() -> bool:
         return (await store.status()).get("operator", {}).get("namespace") == namespace
 
-    await wait_until(so, timeout_seconds=TAKE_OVER_SECONDS, what=f"run by the operator of {namespace}")
+    await wait_until(so, what=f"run by the operator of {namespace}")
 
 
 async def left_alone_by(store, who: str) -> None:
-    async def reported() -> bool:
-        events = await store.events()
-        return any(reason == "RunByAnother" and f"the operator {who} leaves" in text for _, reason, text in events)
-
-    await wait_until(reported, timeout_seconds=TAKE_OVER_SECONDS, what=f"an event by {who}")
+    await store.wait_event("RunByAnother", f"the operator {who} leaves")
 
 
-@pytest.mark.timeout(300)
 async def test_one_of_two_releases_acts_and_the_other_takes_over_when_it_is_gone(store, load, operator, cluster, other):
     epoch = (await store.status())["epoch"]
     ours, theirs = f"rstore-system/{LEASE}", f"{NAMESPACE}/other-replicated-store-operator"
@@ -53,7 +47,7 @@ async def test_one_of_two_releases_acts_and_the_other_takes_over_when_it_is_gone
             await asyncio.to_thread(other.uninstall)
             await run_by(store, "rstore-system")
             await store.wait_steady()
-            await running.wait_acknowledged(50, timeout_seconds=30)
+            await running.wait_acknowledged(50)
     finally:
         await asyncio.to_thread(store.kubectl.run, "delete", "namespace", NAMESPACE, "--ignore-not-found")
     assert (await store.status())["epoch"] == epoch

@@ -244,7 +244,7 @@ def the_time_of_a_lease_is_over(server: Server, key: bytes, lease: int) -> Any:
     deadline = began + 20
     while get(server, key).message.count and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert 2 <= time.monotonic() - began < 8
+    assert 2 <= time.monotonic() - began < 20
     return [*done, get(server, key), time_to_live(server, lease), keep_alive(server, [lease]), revoke(server, lease)]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from localkube.links.control import LinkFaults
 from localkube.links.rules import HANG, Fault, LinkRule
 from localkube.processes import hanging, pids_of
-from rstore_testkit.load import Load, wait_until
+from rstore_api.domain.epochs import REVISION_JUMP
+from rstore_testkit.load import Acknowledged, Load, wait_until
 from rstore_testkit.loss import wait_failed_over
 from rstore_testkit.reckoning import reckon
 from rstore_testkit.store import Store
@@ -24,6 +25,11 @@ CUT = LinkRule(cut=HANG)
 OPERATOR, API = "operator", "api"
 TENURE_SECONDS = 3.0
 """The default of ``leaseDuration``."""
+GAP_SECONDS = 40.0
+"""Within this time another region acknowledges writes: several times what is usual, for a machine that is busy.
+`make bench ARGS=failover` measures the gap on a quiet one."""
+UNNOTICED_SECONDS = 6.0
+"""No write waits that long where nothing happened to its way: several times what is usual, too."""
 
 
 class Scene:
@@ -67,7 +73,7 @@ class Scene:
         try:
             writers = [self.store.writer(client, timeout_seconds=timeout_seconds) for client in clients]
             async with Load(writers, prefix=self.prefix + name, pause_seconds=0.005) as load:
-                await load.wait_acknowledged(10, timeout_seconds=30)
+                await load.wait_acknowledged(10)
                 yield load
         finally:
             for client in clients:
@@ -81,13 +87,13 @@ class Scene:
         assert not reckoning.wrong, "\n".join(reckoning.wrong)
         assert not (nothing_quarantined and reckoning.quarantined)
 
-    async def failed_over(self, region: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
+    async def failed_over(self, region: str) -> dict[str, Any]:
         """Waits until another region is primary, and returns the receipt."""
-        return await wait_failed_over(self.store, region, timeout_seconds=timeout_seconds)
+        return await wait_failed_over(self.store, region)
 
-    async def wait(self, condition: Any, what: str, *, timeout_seconds: float = 60) -> None:
+    async def wait(self, condition: Any, what: str) -> None:
         """Waits for an asynchronous condition."""
-        await wait_until(condition, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.4)
+        await wait_until(condition, what=what, poll_seconds=0.4)
 
 
 class BreakableScene(Scene):
@@ -135,11 +141,16 @@ def last_acknowledged(load: Load) -> float:
     return load.ledger.acks[-1].answered_at
 
 
-def stopped_in_time(inside: Load, outside: Load, began: float) -> None:
-    """Asserts that a primary that was cut off at ``began`` acknowledged no write once its tenure was over, nor after
-    the first that another region acknowledged to clients elsewhere."""
-    stopped = last_acknowledged(inside)
-    assert stopped - began <= TENURE_SECONDS
-    # Until the links were cut, or a moment later, it was the old primary that answered outside.
-    first = min(ack.answered_at for ack in outside.ledger.acks if ack.answered_at > began + TENURE_SECONDS / 2)
-    assert stopped < first, "both acknowledged"
+def sent_after(load: Load, moment: float) -> list[Acknowledged]:
+    """Returns the acknowledged writes that were sent after a moment. When they were answered shows less: an answer of
+    before may be late."""
+    return [ack for ack in load.ledger.acks if ack.asked_at > moment]
+
+
+def stopped_in_time(inside: Load, outside: Load, cut_at: float) -> None:
+    """Asserts that a primary that is cut off since ``cut_at`` has acknowledged no write that was sent when its tenure
+    was over, nor one that was sent after the first that another region had acknowledged to clients elsewhere."""
+    assert not sent_after(inside, cut_at + TENURE_SECONDS), "the tenure was over"
+    epoch_begins = max(ack.revision for ack in inside.ledger.acks) + REVISION_JUMP // 2
+    first = min(ack.answered_at for ack in outside.ledger.acks if ack.revision > epoch_begins)
+    assert not sent_after(inside, first), "both acknowledged"

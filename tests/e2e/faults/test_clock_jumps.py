@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 from e2e.faults.clocks.cluster import Clocks, cluster_with_clocks
-from e2e.faults.scene import LONG, OPERATOR, BreakableScene, gap_since, stopped_in_time
+from e2e.faults.scene import (
+    GAP_SECONDS,
+    LONG,
+    OPERATOR,
+    UNNOTICED_SECONDS,
+    BreakableScene,
+    gap_since,
+    stopped_in_time,
+)
 from e2e.manifests import small_store
 from localkube.links.control import LinkFaults
 from rstore_cli.helm import Helm
@@ -75,7 +83,7 @@ def world():
 async def scene(world, request):
     clocks, kubectl, certificates = world
     async with Store(kubectl, NAME, certificates) as store:
-        await store.wait_steady(timeout_seconds=120)
+        await store.wait_steady()
         yield BreakableScene(
             store, LinkFaults(clocks.data_dir), clocks.data_dir, f"clock/{request.node.name}/".encode()
         )
@@ -93,7 +101,6 @@ def ahead(moment: str) -> timedelta:
     return datetime.fromisoformat(moment) - datetime.now(UTC)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("place", ["primary", "secondary", "operator", "all"] if LONG else ["all"])
 async def test_writes_go_on_and_nobody_fails_over(scene, places, place):
     """With ``all``, a secondary is as far behind as the primary and the operator are ahead."""
@@ -106,15 +113,14 @@ async def test_writes_go_on_and_nobody_fails_over(scene, places, place):
             places.jump({name: way * hours for name, way in jumping})
             jumped = time.monotonic()
             while time.monotonic() < jumped + 4:  # a tenure, and the failover delay
-                await load.wait_acknowledged(10, timeout_seconds=10)
-        assert gap_since(load, began) < 2
+                await load.wait_acknowledged(10)
+        assert gap_since(load, began) < UNNOTICED_SECONDS
     status = await scene.store.status()
     assert (status["primaryRegion"], status["epoch"]) == (primary, epoch)
     await scene.store.wait_steady(primary=primary)
     await scene.judge(load, nothing_quarantined=True)
 
 
-@pytest.mark.timeout(300)
 async def test_clocks_that_jump_apart_make_no_second_primary(scene, places):
     """The primary is cut off from all but its clients while its clock goes back by two hours and everybody else's goes
     forth: by such clocks its tenure would hold on, and its grants would have run out long ago."""
@@ -125,33 +131,37 @@ async def test_clocks_that_jump_apart_make_no_second_primary(scene, places):
         scene.writing(others, name=b"outside/") as outside,
     ):
         places.jump({primary: 1, others[0]: -1, others[1]: -1, OPERATOR: -1})
-        await inside.wait_acknowledged(20, timeout_seconds=30)
+        await inside.wait_acknowledged(20)
         began = time.monotonic()
         scene.isolate(primary, *others, OPERATOR)
+        cut_at = time.monotonic()
         places.jump({primary: -1, others[0]: 1, others[1]: 1, OPERATOR: 1})
         receipt = await scene.failed_over(primary)
-        await outside.wait_acknowledged(30, timeout_seconds=30)
-        assert gap_since(outside, began) <= 12
-        stopped_in_time(inside, outside, began)
-        roles = [region["role"] for region in (await scene.store.status())["regions"] if region["name"] != primary]
-        assert roles.count("Primary") == 1, roles
+        await outside.wait_acknowledged(30)
+        assert gap_since(outside, began) <= GAP_SECONDS
+        stopped_in_time(inside, outside, cut_at)
+
+        async def one_primary() -> bool:
+            regions = (await scene.store.status())["regions"]
+            return [region["role"] for region in regions if region["name"] != primary].count("Primary") == 1
+
+        await scene.wait(one_primary, "one of the other regions shown as primary")
         scene.links.clear()
-        await inside.wait_acknowledged(10, timeout_seconds=60)
+        await inside.wait_acknowledged(10)
         places.jump({})
-        await scene.store.wait_steady(timeout_seconds=120)
+        await scene.store.wait_steady()
     assert (receipt["mode"], receipt["from"]) == ("Automatic", primary)
     assert ahead(receipt["startedAt"]) > timedelta(minutes=50), "the operator's clock did not jump"
-    assert 0 < receipt["writeGapSeconds"] <= 12
+    assert 0 < receipt["writeGapSeconds"] <= GAP_SECONDS, "no clock of an hour ahead is in it"
     await scene.judge(inside, outside)
 
 
-@pytest.mark.timeout(300)
 async def test_a_store_that_is_made_by_an_operator_whose_clock_is_ahead(scene, places, world, tmp_path):
     """Its certificates must be valid at once for replicas and clients whose clocks are right."""
     kubectl = world[1]
     places.jump({OPERATOR: 1})
     kubectl.run("apply", "-f", "-", input_text=small_store("early", ["eu-west"]))
     async with Store(kubectl, "early", tmp_path) as early:
-        await early.wait_steady(timeout_seconds=60)
+        await early.wait_steady()
         await early.client("eu-west").put(b"key", b"value")
-    kubectl.run("delete", "rstore", "early", "--timeout=60s")
+    kubectl.run("delete", "rstore", "early")

@@ -7,19 +7,14 @@ import signal
 import time
 
 import pytest
-from e2e.faults.scene import gap_since
+from e2e.faults.scene import GAP_SECONDS, gap_since
 from e2e.operators import acting_pod, delete_at_once, pods, ready
 from localkube.processes import signal_all
 from rstore_testkit.loss import lose_region, restore_region
 
 pytestmark = pytest.mark.runner
 
-GAP_SECONDS = 15.0
-SLACK_SECONDS = 5.0
-"""For a machine that is busy with other tests."""
 
-
-@pytest.mark.timeout(300)
 async def test_another_region_writes_within_seconds(scene, operator, capsys):
     await ready(operator)
     primary, lost = await scene.primary(), acting_pod(operator)
@@ -29,15 +24,15 @@ async def test_another_region_writes_within_seconds(scene, operator, capsys):
             signal_all([*scene.pids(lost), *scene.pids(f"{scene.store.name}-{primary}-")], signal.SIGKILL)
             await asyncio.gather(asyncio.to_thread(delete_at_once, operator, lost), lose_region(scene.store, primary))
             receipt = await scene.failed_over(primary)
-            await load.wait_acknowledged(50, timeout_seconds=60)
+            await load.wait_acknowledged(50)
             gap = gap_since(load, began)
         finally:
             await restore_region(scene.store, primary)
-        await scene.store.wait_steady(timeout_seconds=120)
+        await scene.store.wait_steady()
     with capsys.disabled():
         print(f"\noperator and primary region lost together: another region wrote after {gap:.2f} s")
     assert lost not in pods(operator)
     assert (receipt["mode"], receipt["from"]) == ("Automatic", primary)
-    assert gap < GAP_SECONDS + SLACK_SECONDS
+    assert gap < GAP_SECONDS
     await scene.judge(load)
     await ready(operator)

@@ -7,15 +7,11 @@ import asyncio
 import time
 
 import pytest
-from e2e.faults.scene import OPERATOR, gap_since, last_acknowledged, stopped_in_time
+from e2e.faults.scene import GAP_SECONDS, OPERATOR, gap_since, last_acknowledged, stopped_in_time
 
 pytestmark = pytest.mark.runner
 
-GAP_SECONDS = 12
-"""A generous bound: the machine may be busy."""
 
-
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("operator_too", "trigger"),
     [(True, "PrimaryLost"), (False, "LeaseLost")],
@@ -32,16 +28,17 @@ async def test_another_region_takes_over_and_what_the_old_one_alone_holds_is_kep
     ):
         began = time.monotonic()
         scene.isolate(primary, *others, *([OPERATOR] if operator_too else []))
+        cut_at = time.monotonic()
         receipt = await scene.failed_over(primary)
-        await outside.wait_acknowledged(30, timeout_seconds=30)
+        await outside.wait_acknowledged(30)
         assert gap_since(outside, began) <= GAP_SECONDS
-        stopped_in_time(inside, outside, began)
+        stopped_in_time(inside, outside, cut_at)
         stopped = last_acknowledged(inside)
         await asyncio.sleep(1)
         assert last_acknowledged(inside) == stopped, "the old primary goes on acknowledging"
         scene.links.clear()
-        await inside.wait_acknowledged(10, timeout_seconds=60)
-        await store.wait_steady(timeout_seconds=120)
+        await inside.wait_acknowledged(10)
+        await store.wait_steady()
     assert (receipt["mode"], receipt["trigger"], receipt["from"]) == ("Automatic", trigger, primary)
 
     async def counted() -> bool:
@@ -52,5 +49,5 @@ async def test_another_region_takes_over_and_what_the_old_one_alone_holds_is_kep
         kept = sum(tail["revisions"] for tail in tails)
         return kept > 0 and entry["revisionsLost"] == kept
 
-    await scene.wait(counted, "a receipt with the count of what is in quarantine", timeout_seconds=15)
+    await scene.wait(counted, "a receipt with the count of what is in quarantine")
     await scene.judge(inside, outside)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import time
 
-import pytest
-from e2e.faults.scene import gap_since
+from e2e.faults.scene import GAP_SECONDS, gap_since
 from rstore_testkit.loss import lose_region, restore_region
 
-GAP_SECONDS = 12
-"""A generous bound: the machine may be busy. `make bench ARGS=failover` measures the gap on a quiet one."""
 
-
-@pytest.mark.timeout(300)
 async def test_another_region_takes_over_and_the_lost_one_rejoins(scene):
     store = scene.store
     primary = await scene.primary()
@@ -22,11 +17,11 @@ async def test_another_region_takes_over_and_the_lost_one_rejoins(scene):
         try:
             await lose_region(store, primary)
             receipt = await scene.failed_over(primary)
-            await load.wait_acknowledged(50, timeout_seconds=60)
+            await load.wait_acknowledged(50)
             assert gap_since(load, began) < GAP_SECONDS
         finally:
             await restore_region(store, primary)
-        await store.wait_steady(timeout_seconds=120)
+        await store.wait_steady()
     assert (receipt["mode"], receipt["from"]) == ("Automatic", primary)
     assert receipt["epoch"] > epoch
     assert [step["name"] for step in receipt["steps"]] == ["Fencing", "Waiting", "Promoting", "Repointing"]

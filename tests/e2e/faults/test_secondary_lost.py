@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 
-import pytest
-from e2e.faults.scene import gap_since
+from e2e.faults.scene import UNNOTICED_SECONDS, gap_since
 from rstore_testkit.loss import lose_region, restore_region
 
 
-@pytest.mark.timeout(300)
 async def test_writes_go_on_without_a_pause(scene):
     primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
     lost = (await scene.others(primary))[0]
@@ -18,10 +16,10 @@ async def test_writes_go_on_without_a_pause(scene):
         began = time.monotonic()
         try:
             await lose_region(scene.store, lost)
-            await load.wait_acknowledged(300, timeout_seconds=30)
-            assert gap_since(load, began) < 2
+            await load.wait_acknowledged(300)
+            assert gap_since(load, began) < UNNOTICED_SECONDS
         finally:
             await restore_region(scene.store, lost)
-        await scene.store.wait_steady(primary=primary, timeout_seconds=120)
+        await scene.store.wait_steady(primary=primary)
     assert (await scene.store.status())["epoch"] == epoch
     await scene.judge(load, nothing_quarantined=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from e2e.faults.scene import gap_since
+from e2e.faults.scene import UNNOTICED_SECONDS, gap_since
 from localkube.links.rules import LinkRule
 
 pytestmark = pytest.mark.runner
@@ -13,7 +13,6 @@ pytestmark = pytest.mark.runner
 SLOW = LinkRule(bytes_per_second=4000)
 
 
-@pytest.mark.timeout(300)
 async def test_a_slow_region_lags_and_holds_nobody_up(scene):
     store, primary = scene.store, await scene.primary()
     slow = (await scene.others(primary))[-1]
@@ -31,7 +30,7 @@ async def test_a_slow_region_lags_and_holds_nobody_up(scene):
 
         await scene.wait(lags, f"{slow} lags")
         assert (await store.status())["primaryRegion"] == primary
-        assert gap_since(load, began) < 2
+        assert gap_since(load, began) < UNNOTICED_SECONDS
         scene.links.clear()
         await store.wait_steady(primary=primary)
     await scene.judge(load, nothing_quarantined=True)

@@ -7,7 +7,7 @@ import subprocess
 from rstore_cli.helm import clean_environment
 from rstore_testkit.tools import Kubectl
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 240
 _PATH = "{.status.failover.step}{'\\n'}"
 
 

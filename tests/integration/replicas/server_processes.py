@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 STORE_ID = "4c1c6f2e-0000-4000-8000-000000000001"
 CLIENT_PORT, PEER_PORT, HTTP_PORT = 2379, 2380, 9090
+WAIT_SECONDS = 120.0
+"""Bounds a wait: several times what is usual, for a machine that is busy."""
 
 
 def free_loopback_address() -> str:
@@ -46,7 +48,7 @@ def free_loopback_address() -> str:
 
 
 async def eventually(
-    probe: Callable[[], Awaitable[T]], *, accept: Callable[[T], bool] = bool, timeout_seconds: float = 20.0
+    probe: Callable[[], Awaitable[T]], *, accept: Callable[[T], bool] = bool, timeout_seconds: float = WAIT_SECONDS
 ) -> T:
     """Calls ``probe`` until ``accept`` is true of what it returns, and returns that; a StoreError counts as not yet."""
     deadline = time.monotonic() + timeout_seconds
@@ -107,14 +109,14 @@ class ReplicaProcess:
                 stderr=out,
             )
 
-    async def end(self, number: int = signal.SIGTERM, *, timeout_seconds: float = 20.0) -> int:
+    async def end(self, number: int = signal.SIGTERM, *, timeout_seconds: float = WAIT_SECONDS) -> int:
         """Sends the signal, waits for the end, and returns the exit code."""
         assert self.process is not None
         self.ended = True
         self.process.send_signal(number)
         return await self.ended_with(timeout_seconds=timeout_seconds)
 
-    async def ended_with(self, *, timeout_seconds: float = 20.0) -> int:
+    async def ended_with(self, *, timeout_seconds: float = WAIT_SECONDS) -> int:
         """Waits for the end, and returns the exit code."""
         process = self.process
         assert process is not None
@@ -141,11 +143,11 @@ async def get_page(replica: ReplicaProcess, path: str) -> tuple[int, str]:
     """Returns status and text of a page of the HTTP port; status 0 and the error where none answers."""
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
             session.get(f"http://{replica.host}:{HTTP_PORT}{path}") as response,
         ):
             return response.status, await response.text()
-    except aiohttp.ClientError as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         return 0, str(error)
 
 
@@ -203,7 +205,7 @@ class RegionProcesses:
         """A connection to the replica's peer port, with the operator's certificate unless another is given."""
         return Endpoint(replica.peer_address, tls=files or self.operator)
 
-    async def leader(self, *, timeout_seconds: float = 20.0) -> ReplicaProcess:
+    async def leader(self, *, timeout_seconds: float = WAIT_SECONDS) -> ReplicaProcess:
         """Returns the replica that reports itself as leader."""
 
         async def probe() -> ReplicaProcess | None:

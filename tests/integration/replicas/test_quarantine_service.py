@@ -66,7 +66,7 @@ async def _lose_a_tail(east: RegionProcesses, west: RegionProcesses) -> None:
     where = topology(west.region, west, east, epoch=2)
     await west.promote(2, shared, where, revision_jump=JUMP)
     east.start()
-    await eventually(lambda: _held_everywhere(east), timeout_seconds=60)
+    await eventually(lambda: _held_everywhere(east))
 
 
 async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
@@ -99,9 +99,9 @@ async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
     await second.end()
     file_of(second).unlink()
     second.start()
-    await eventually(lambda: _rows(east, second, file=tail.file), timeout_seconds=60)
+    await eventually(lambda: _rows(east, second, file=tail.file))
     assert file_of(second).read_bytes() == whole
-    assert await eventually(lambda: _rows(east, first, file=tail.file), timeout_seconds=60) == LOST
+    assert await eventually(lambda: _rows(east, first, file=tail.file)) == LOST
     assert file_of(first).read_bytes() == whole
 
     leader = await east.leader()

@@ -17,7 +17,7 @@ from rstore_api.client import Client
 from rstore_api.errors import OutcomeUnknown
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
-MAX_MEDIAN_SECONDS = float(os.environ.get("RSTORE_SEMI_SYNC_MEDIAN_SECONDS", "0.25"))
+MAX_MEDIAN_SECONDS = float(os.environ.get("RSTORE_SEMI_SYNC_MEDIAN_SECONDS", "1.0"))
 """A generous bound, for a busy machine: a quiet one takes a few milliseconds."""
 
 

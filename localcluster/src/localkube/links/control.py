@@ -12,7 +12,7 @@ from pathlib import Path
 from localkube.links.rules import Fault, LinkRule, check_places, fault_from_json, fault_to_json, with_fault
 from localkube.links.switchboard import FAULTS_FILE, STATE_FILE
 
-APPLY_SECONDS = 5.0
+APPLY_SECONDS = 60.0
 POLL_SECONDS = 0.005
 
 
