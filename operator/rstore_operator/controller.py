@@ -185,7 +185,7 @@ class Controller:
                     wait = LAST_BACKOFF_SECONDS  # being deleted: the watch is about to say that it is gone
                 if wait > 0 and not loop.stopping:
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(wait):
-                            await loop.wake.wait()
+                        # No cancellation is lost by it: each comes after a stop, which ends the loop as well.
+                        await asyncio.wait_for(loop.wake.wait(), wait)  # noqa: TID251
         finally:
             await reconciler.close()
