@@ -18,6 +18,7 @@ from rstore_api.logs import LEVELS, configure, get_logger
 from rstore_api.tls import TlsFiles
 
 from rstore_backup.archiver.process import ArchiverProcess, read_config
+from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.config import ConfigError
 
 EXIT_FAILED = 1
@@ -33,6 +34,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     archive.add_argument("--config", type=Path, required=True, help="the store's archive.json")
     archive.add_argument("--tls-dir", type=Path, required=True, help="directory with ca.crt, tls.crt and tls.key")
     archive.add_argument("--folder", type=Path, help="what a destination of file:/// stands for")
+    archive.add_argument("--drill-folder", type=Path, help="an empty folder for temporary files of drills alone")
+    archive.add_argument("--drill-bytes", type=int, help="the most that a drill puts there")
     archive.add_argument(
         "--listen-host",
         default=os.environ.get("RSTORE_LISTEN_HOST") or EVERY_ADDRESS,
@@ -79,7 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     configure(chosen.log_level, store=config.name)
     tls = TlsFiles.in_directory(chosen.tls_dir)
-    process = ArchiverProcess(chosen.config, config, tls=tls, listen_host=chosen.listen_host, folder=chosen.folder)
+    scratch = Scratch(chosen.drill_folder, chosen.drill_bytes) if chosen.drill_folder is not None else None
+    process = ArchiverProcess(
+        chosen.config, config, tls=tls, listen_host=chosen.listen_host, folder=chosen.folder, scratch=scratch
+    )
     return uvloop.run(run(process))
 
 

@@ -44,6 +44,12 @@ class ArchiverConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     """How many bases are kept at least; 0 together with ``keep_seconds`` 0: everything is kept for ever."""
     keep_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     """For how long every moment stays recoverable at least."""
+    drill_schedule: str = ""
+    """When drills are made: five fields of cron, UTC; "": only where one is requested."""
+    drill_request: str = ""
+    """Names a drill that is wanted; it is made once."""
+    drill_last_ms: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """When the last drill began that an archiver has reported; 0: none has."""
     http_port: int = HTTP_PORT
 
     def encode(self) -> bytes:

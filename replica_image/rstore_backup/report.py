@@ -80,6 +80,43 @@ class BaseProgress(_Document, frozen=True):
     request: str = ""
 
 
+class DrillResult(Enum):
+    """What a drill has shown."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    """What was restored is not what the region had, or nothing could be restored."""
+
+
+class DrillReport(_Document, frozen=True):
+    """A drill: the archive was restored in the archiver's pod and compared with the region."""
+
+    time_ms: int
+    """When it began."""
+    result: DrillResult
+    message: str
+    """What was compared, or what went wrong, for a person."""
+    revision: int = 0
+    """The revision that was restored; 0: none was."""
+    keys: int = 0
+    """How many keys there were."""
+    rto_seconds: float = 0.0
+    """How long it took until the keys were made of the archive, and hashed."""
+    rpo_seconds: float = 0.0
+    """How old the newest state in the archive was when the drill began."""
+    compared_region: str = ""
+    """The region that had the same revision; "": no replica of it could be asked."""
+    request: str = ""
+    """The request of the configuration that it answers."""
+
+
+class DrillProgress(_Document, frozen=True):
+    """A drill that is under way."""
+
+    begun_ms: int
+    request: str = ""
+
+
 class Report(_Document, frozen=True):
     """Times are milliseconds since 1970 by the archiver's clock; 0 and None: not known, or there is none."""
 
@@ -112,6 +149,9 @@ class Report(_Document, frozen=True):
     making: BaseProgress | None = None
     next_base_ms: int = 0
     """When the schedule wants the next one."""
+    last_drill: DrillReport | None = None
+    """The last one since the archiver was started."""
+    drilling: DrillProgress | None = None
     error: ErrorReport | None = None
     """None once everything works again."""
     format: int = FORMAT

@@ -1,4 +1,4 @@
-"""One store's archiver: the log, bases and pruning beside each other, begun again after every failure.
+"""One store's archiver: the log, bases, pruning and drills beside each other, begun again after every failure.
 
 All that it knows is in the archive; an archiver that dies loses nothing but the time until another one runs.
 """
@@ -15,11 +15,14 @@ from rstore_api.proto.rstore_pb2 import FollowBegin, FollowRequest
 
 from rstore_backup.archiver.base_maker import PART_BYTES, BaseMaker
 from rstore_backup.archiver.builder import Contradiction, LineBuilder
+from rstore_backup.archiver.drill_rules import drill_wanted
+from rstore_backup.archiver.driller import Driller
 from rstore_backup.archiver.log_writer import LogWriter, Overtaken
 from rstore_backup.archiver.progress import Progress
 from rstore_backup.archiver.pruner import prune
 from rstore_backup.archiver.retrying import Backoff, until_one_ends
 from rstore_backup.archiver.rules import Wanted, next_base_ms, on_line, pruning, wanted
+from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import Source, SourceError
 from rstore_backup.archiver.tip import claim, read_manifests, read_tip
 from rstore_backup.card import Card
@@ -61,11 +64,14 @@ class Archiver:
         progress: Progress,
         now_ms: Callable[[], int],
         new_attempt: Callable[[], str],
+        scratch: Scratch | None = None,
         retry_seconds: tuple[float, float] = (RETRY_FIRST_SECONDS, RETRY_LAST_SECONDS),
         look_seconds: float = LOOK_SECONDS,
         part_bytes: int = PART_BYTES,
     ) -> None:
-        """``config`` returns the configuration as it is now. Its destination and region are those given here."""
+        """``config`` returns the configuration as it is now. Its destination and region are those given here.
+        ``scratch`` is where drills have their files.
+        """
         self._destination = destination
         self._source = source
         self._config = config
@@ -75,7 +81,10 @@ class Archiver:
         self._retry_seconds = retry_seconds
         self._look_seconds = look_seconds
         self._part_bytes = part_bytes
+        self._scratch = scratch
         self._schedule_followed_ms = 0
+        self._reading = asyncio.Lock()
+        """Held while the archive is read for a drill, and while parts of it are removed."""
 
     async def run(self) -> None:
         """Archives, for ever. Whatever fails is reported and tried again."""
@@ -117,12 +126,22 @@ class Archiver:
             new_attempt=self._new_attempt,
             part_bytes=self._part_bytes,
         )
+        driller = Driller(
+            store_id=store_id,
+            store=store,
+            source=self._source,
+            scratch=self._scratch,
+            progress=self._progress,
+            now_ms=self._now_ms,
+            retry_seconds=self._retry_seconds,
+        )
         self._progress.succeeded("session")
         try:
             await until_one_ends(
                 self._follow(writer, backoff),
                 self._keep_on("bases", lambda: self._make_bases(maker, writer)),
                 self._keep_on("pruning", lambda: self._prune(store)),
+                self._keep_on("drills", lambda: self._drill(driller)),
             )
         except asyncio.CancelledError:
             with suppress(*_FAILURES, TimeoutError):
@@ -233,12 +252,29 @@ class Archiver:
             now_ms=self._now_ms(),
         )
         if decided is not None:
-            await prune(store, decided)
+            async with self._reading:
+                await prune(store, decided)
             dropped = {manifest.revision for manifest in decided.bases}
             self._progress.manifests = tuple(
                 manifest for manifest in self._progress.manifests if manifest.revision not in dropped
             )
         return PRUNE_SECONDS
+
+    async def _drill(self, driller: Driller) -> float:
+        config, progress = self._config(), self._progress
+        last = progress.last_drill
+        drill = drill_wanted(
+            schedule=config.drill_schedule,
+            request=config.drill_request,
+            last_request=last.request if last is not None else "",
+            last_ms=max(config.drill_last_ms, last.time_ms if last is not None else 0),
+            recoverable=progress.recoverable is not None,
+            now_ms=self._now_ms(),
+        )
+        if drill is not None:
+            async with self._reading:
+                await driller.drill(drill)
+        return self._look_seconds
 
     def _note(self, part: str, failure: BaseException) -> None:
         problem = problem_of(failure)

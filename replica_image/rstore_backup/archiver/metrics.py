@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from rstore_backup.archiver.progress import Progress
-from rstore_backup.report import Problem, Report
+from rstore_backup.report import DrillResult, Problem, Report
 
 
 class Metrics:
@@ -43,7 +43,7 @@ class _ProgressCollector(Collector):
         report, progress = self._report, self._progress
         if report is None:
             return
-        base = report.last_base
+        base, drill = report.last_base, report.last_drill
         for name, text, value in (
             ("revision", "Newest revision that is in the archive.", report.archived_revision),
             ("timestamp_seconds", "When the store was at that revision.", report.archived_time_ms / 1000),
@@ -56,6 +56,16 @@ class _ProgressCollector(Collector):
             ("failing", "1 while something fails, see /status.", report.error is not None),
         ):
             yield GaugeMetricFamily(f"rstore_archive_{name}", text, value=float(value))
+        for name, text, value in (
+            (
+                ("timestamp_seconds", "When the last drill since the start began.", drill.time_ms / 1000),
+                ("rto_seconds", "How long the last drill took to restore the archive.", drill.rto_seconds),
+                ("rpo_seconds", "Age of the newest archived state at its beginning.", drill.rpo_seconds),
+            )
+            if drill is not None
+            else ()
+        ):
+            yield GaugeMetricFamily(f"rstore_archive_drill_{name}", text, value=float(value))
         for name, text, count in (
             ("segments", "Segments written since the start.", progress.segments),
             ("segment_bytes", "Bytes of them.", progress.segment_bytes),
@@ -68,3 +78,9 @@ class _ProgressCollector(Collector):
         for problem in Problem:
             errors.add_metric((problem.value,), progress.errors[problem])
         yield errors
+        drills = CounterMetricFamily(
+            "rstore_archive_drills", "Drills since the start, by their result.", labels=("result",)
+        )
+        for result in DrillResult:
+            drills.add_metric((result.value,), progress.drills[result])
+        yield drills

@@ -11,12 +11,15 @@ from rstore_api.logs import get_logger
 from rstore_api.tls import TlsSource
 
 from rstore_backup.archiver.archiver import Archiver, problem_of
+from rstore_backup.archiver.driller import INTERRUPTED
 from rstore_backup.archiver.http_port import HttpPort
 from rstore_backup.archiver.metrics import Metrics
 from rstore_backup.archiver.progress import Progress
+from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import RegionSource
 from rstore_backup.config import ArchiverConfig, ConfigError, decode
 from rstore_backup.errors import ArchiveError
+from rstore_backup.report import DrillReport, DrillResult
 from rstore_backup.stores import open_store
 
 _log = get_logger(__name__)
@@ -46,13 +49,15 @@ class ArchiverProcess:
         tls: TlsSource | None,
         listen_host: str,
         folder: Path | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         """``folder`` is what a destination of ``file:///`` stands for: where a volume is mounted is no matter of the
-        configuration."""
+        configuration. ``scratch`` is where drills have their files."""
         self._path = path
         self._config = config
         self._tls = tls
         self._folder = folder
+        self._scratch = scratch
         self._progress = Progress(region=config.region)
         self._http = HttpPort(
             listen_host,
@@ -62,7 +67,12 @@ class ArchiverProcess:
         )
 
     async def run(self, asked_to_stop: asyncio.Event) -> None:
-        """Archives until it is asked to stop; then writes what has come. Raises OSError when its port is taken."""
+        """Archives until it is asked to stop; then writes what has come. Raises OSError when its port is taken or
+        the folder for drills cannot be used."""
+        killed_in = self._scratch.clear() if self._scratch is not None else None
+        if killed_in is not None:
+            begun_ms, request = killed_in.begun_ms, killed_in.request
+            self._progress.drilled(DrillReport(begun_ms, DrillResult.FAILED, INTERRUPTED, request=request))
         await self._http.start()
         stopping = asyncio.create_task(asked_to_stop.wait())
         try:
@@ -94,6 +104,7 @@ class ArchiverProcess:
             progress=self._progress,
             now_ms=now_ms,
             new_attempt=lambda: uuid.uuid4().hex[:8],
+            scratch=self._scratch,
         )
         await archiver.run()
 

@@ -10,7 +10,18 @@ from rstore_api.domain.epochs import History, count_at, epoch_of
 
 from rstore_backup.archiver.rules import recoverable
 from rstore_backup.bases import Manifest
-from rstore_backup.report import SHOWN_BASES, BaseProgress, BaseReport, ErrorReport, Phase, Problem, Report
+from rstore_backup.report import (
+    SHOWN_BASES,
+    BaseProgress,
+    BaseReport,
+    DrillProgress,
+    DrillReport,
+    DrillResult,
+    ErrorReport,
+    Phase,
+    Problem,
+    Report,
+)
 
 
 @dataclass
@@ -32,6 +43,9 @@ class Progress:
     """By request, the base that answers it."""
     making: BaseProgress | None = None
     next_base_ms: int = 0
+    last_drill: DrillReport | None = None
+    drilling: DrillProgress | None = None
+    drills: Counter[DrillResult] = field(default_factory=Counter)
     segments: int = 0
     segment_bytes: int = 0
     bases: int = 0
@@ -49,6 +63,11 @@ class Progress:
     def succeeded(self, part: str) -> None:
         """A part works again."""
         self._failures.pop(part, None)
+
+    def drilled(self, report: DrillReport) -> None:
+        """A drill has ended."""
+        self.last_drill = report
+        self.drills[report.result] += 1
 
     @property
     def recoverable(self) -> Manifest | None:
@@ -90,6 +109,8 @@ class Progress:
             bases=tuple(sorted(shown, key=lambda base: base.time_ms)[-SHOWN_BASES:]),
             making=self.making,
             next_base_ms=self.next_base_ms,
+            last_drill=self.last_drill,
+            drilling=self.drilling,
             error=error,
         )
 

@@ -21,6 +21,7 @@ from rstore_api.proto.rstore_pb2 import DeletedRange, ImportedKey
 from rstore_backup.errors import ArchiveError
 
 CACHE_BYTES = 64 << 20
+FOLDER_PREFIX = "rstore-restore-"
 _FETCHED = 256
 """Rows of a read, so that large values do not pile up."""
 _TABLE = """
@@ -45,13 +46,15 @@ class KeyTable:
     It may be used from any thread, by one at a time.
     """
 
-    def __init__(self, directory: Path | None = None, *, cache_bytes: int = CACHE_BYTES) -> None:
-        """The file is in a folder of its own in ``directory`` (default: the system's for temporary files). Raises
-        TableUnusable.
+    def __init__(
+        self, directory: Path | None = None, *, cache_bytes: int = CACHE_BYTES, max_bytes: int | None = None
+    ) -> None:
+        """The file is in a folder of its own in ``directory`` (default: the system's for temporary files), and takes at
+        most ``max_bytes`` there. Raises TableUnusable.
         """
         self.revision = 1
         try:
-            self._folder = TemporaryDirectory(prefix="rstore-restore-", dir=directory)
+            self._folder = TemporaryDirectory(prefix=FOLDER_PREFIX, dir=directory)
         except OSError as error:
             raise TableUnusable(f"no temporary folder could be made: {error}") from error
         with self._usable():
@@ -62,6 +65,9 @@ class KeyTable:
             for setting in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
+            if max_bytes is not None:
+                page_bytes = self._database.execute("PRAGMA page_size").fetchone()[0]
+                self._database.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
             self._database.execute(_TABLE)
             self._database.execute("BEGIN")
 

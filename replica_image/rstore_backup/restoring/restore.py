@@ -51,13 +51,15 @@ async def restorable(
     *,
     epoch: int | None = None,
     directory: Path | None = None,
+    max_bytes: int | None = None,
     begin: Callable[[int], None],
     advance: Callable[[int], None],
 ) -> Restorable:
     """Returns the state that an archive has at a target, on the line of ``epoch`` (default: of the newest one).
 
     A base that is damaged is passed over where one before it will do. ``begin`` is called with how many objects are to
-    be read, ``advance`` with how many more have been. ``directory`` is where the temporary file is.
+    be read, ``advance`` with how many more have been. ``directory`` is where the temporary file is, which takes at
+    most ``max_bytes``.
 
     Raises NotRestorable, which says what can be restored instead; WrongStore, TableUnusable; and what the object store
     raises.
@@ -71,7 +73,7 @@ async def restorable(
     damaged: list[Damaged] = []
     while True:
         begin((len(plan.base.parts) if plan.base is not None else 0) + len(plan.pieces))
-        table = await asyncio.to_thread(KeyTable, directory)
+        table = await asyncio.to_thread(KeyTable, directory, max_bytes=max_bytes)
         try:
             await read_into(table, store, plan, catalogue.links, advance=advance)
             return Restorable(table, plan, jump_above(plan, catalogue.newest_revisions), catalogue.damaged)
