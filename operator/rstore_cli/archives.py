@@ -16,7 +16,7 @@ from rstore_backup.restoring.key_table import TableUnusable
 from rstore_backup.restoring.plan import AtRevision, AtTime, Latest, Target
 from rstore_backup.stores import Below, open_store
 
-from rstore_cli.cluster import Cluster
+from rstore_cli.cluster import Cluster, Object
 from rstore_cli.errors import CliError, UsageError
 
 Destination = Annotated[
@@ -185,3 +185,12 @@ def archive_hint(error: ArchiveError) -> str:
         case Damaged():
             return "`rstore backup verify DESTINATION` reads all of the archive"
     return ""
+
+
+def check_archived(name: str, store: Object) -> None:
+    """Raises CliError where nothing is archived that could be asked for."""
+    backup = store.get("spec", {}).get("backup")
+    if not backup:
+        raise CliError(f'store "{name}" has no spec.backup, so there is no archive')
+    if backup.get("suspend"):
+        raise CliError(f'the archive of store "{name}" is suspended', hint="set spec.backup.suspend to false")

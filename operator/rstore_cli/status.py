@@ -185,7 +185,9 @@ def backup_line(current: dict[str, Any]) -> str:
     if not since or not until:
         return f"{text}; nothing can be restored yet"
     text += f"; can be restored to any moment from {since} to {until}"
-    return f"{text}; last base {base['at']}" if base else text
+    text += f"; last base {base['at']}" if base else ""
+    drill = backup.get("lastDrill")
+    return f"{text}; last drill {drill['time']}: {drill['result']}" if drill else text
 
 
 def quarantine_lines(current: dict[str, Any], store: str) -> list[str]:

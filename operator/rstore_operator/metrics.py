@@ -11,9 +11,15 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from rstore_backup.report import DrillResult
 
 from rstore_operator.facts.observed import ChildKey
-from rstore_operator.planning.conditions.backup_healthy import BACKUP_HEALTHY, BASE_LATE, SUSPENDED
+from rstore_operator.planning.conditions.backup_healthy import (
+    BACKUP_HEALTHY,
+    BASE_LATE,
+    DRILL_LATE,
+    SUSPENDED,
+)
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state import (
     AUTOMATIC,
@@ -269,6 +275,17 @@ def _describe_backup(families: _Families, key: tuple[str, str], status: StoreSta
     if backup.last_base is not None:
         text = "When the newest base was made, in seconds since 1970."
         add("backup_last_base_timestamp_seconds", text, key, backup.last_base.at.timestamp())
+    text = "1 while the last drill has failed, or the two last drills that the schedule wanted are missing."
+    drill = backup.last_drill
+    failed = drill is not None and drill.result is DrillResult.FAILED
+    add("backup_drill_failed", text, key, float(failed or reason == DRILL_LATE))
+    if drill is not None:
+        text = "When the last drill began, in seconds since 1970."
+        add("backup_last_drill_timestamp_seconds", text, key, drill.time.timestamp())
+        text = "How long the last drill took to restore the archive, in seconds; 0 where it could not."
+        add("backup_last_drill_rto_seconds", text, key, drill.rto_seconds)
+        text = "Age of the newest state in the archive when the last drill began, in seconds."
+        add("backup_last_drill_rpo_seconds", text, key, drill.rpo_seconds)
 
 
 def _expiries(children: Children, last: Mapping[str, tuple[str, float]]) -> Iterable[tuple[str, tuple[str, float]]]:

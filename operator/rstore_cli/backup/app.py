@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rstore_cli.backup import listing, now, show, verify
+from rstore_cli.backup import drill, listing, now, show, verify
 
 app = typer.Typer(
     name="backup",
@@ -12,6 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("now")(now.now)
+app.command("drill")(drill.drill)
 app.command("list")(listing.list_archives)
 app.command("show")(show.show)
 app.command("verify")(verify.verify)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rstore_cli.archives import check_archived
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.errors import CliError
@@ -30,12 +31,7 @@ async def now(
 
     It is a ReplicatedStoreBackup, which stays, and so does the base, whether or not the command waits for it.
     """
-    store = await cluster.store(name)
-    backup = store.get("spec", {}).get("backup")
-    if not backup:
-        raise CliError(f'store "{name}" has no spec.backup, so there is no archive')
-    if backup.get("suspend"):
-        raise CliError(f'the archive of store "{name}" is suspended', hint="set spec.backup.suspend to false")
+    check_archived(name, await cluster.store(name))
     made = await cluster.request_base(name, retain)
     asked = str(made["metadata"]["name"])
     try:

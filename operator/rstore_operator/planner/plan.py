@@ -70,6 +70,7 @@ from rstore_operator.planning.conditions.phase import phase_of
 from rstore_operator.planning.conditions.regions_status import region_statuses
 from rstore_operator.planning.conditions.summary import feature_level, summary
 from rstore_operator.planning.conditions.unreached import unreached
+from rstore_operator.planning.drills import drills, last_drill
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
 from rstore_operator.planning.requested_bases import plan_requested
@@ -100,6 +101,7 @@ from rstore_operator.resource.state import (
     StoreStatus,
 )
 from rstore_operator.resource.validate import read_spec
+from rstore_operator.specs.archiver import NO_DRILLS, Drills
 
 IDLE_SECONDS = 2.0
 BUSY_SECONDS = 0.2
@@ -242,6 +244,9 @@ class _Planner:
         changeable = repointing or scaling or frozen or not written
         changeable = changeable or (progressed.intent is None and self._waits_for_certificates())
         changeable = changeable or certificates_wait(self.rules, self.ref.name, self.observed, self.given.now)
+        drill = last_drill(self.before.backup, self.observed.archiver)
+        asked = drills(self.given.annotations, drill) if self._backup is not None else NO_DRILLS
+        changeable = changeable or drill != (self.before.backup and self.before.backup.last_drill)
         access = plan_access(
             self.rules,
             self.observed,
@@ -253,7 +258,7 @@ class _Planner:
         renewed = step.region if isinstance(step, NewTemplate) else ""
         changeable = changeable or bool(renewed)
         children, object_problems, changes = self._children(
-            self.behind - {renewed}, compare=changeable or self.memory.known_problems is None
+            self.behind - {renewed}, asked, compare=changeable or self.memory.known_problems is None
         )
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
@@ -274,7 +279,7 @@ class _Planner:
         actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
         archiver = self.observed.children.get(("Deployment", names.archiver_object(self.ref.name)))
-        archived = backup_healthy(self._backup, self.observed.archiver, archiver, self.given.now)
+        archived = backup_healthy(self._backup, self.observed.archiver, archiver, drill, self.given.now)
         changes = (*changes, *(finding for finding in (access.finding, archived) if finding is not None))
         answered = remember(
             self.repeats.answered,
@@ -330,6 +335,7 @@ class _Planner:
             and not waits_for_home(scene)
             and not is_unsettled(archived)
             and not requested.waits
+            and not asked.request
             and may_stand(memory, self.observed, status),
         )
 
@@ -434,7 +440,7 @@ class _Planner:
         )
 
     def _children(
-        self, keep_template: frozenset[str], *, compare: bool
+        self, keep_template: frozenset[str], asked: Drills, *, compare: bool
     ) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
         """What to do about the objects that the store is made of, what is wrong with them, and conditions about
         changes that take their time."""
@@ -459,6 +465,7 @@ class _Planner:
             self.given.now,
             self.given.operator_pods,
             self.given.annotations.get(RESTARTED_AT, ""),
+            asked,
             keep_template,
         )
         findings = children.findings if self.effective is not None else standing

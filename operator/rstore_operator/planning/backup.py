@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from rstore_backup.report import Report
 
 from rstore_operator.facts.archiver import ArchiverObserved
+from rstore_operator.planning.drills import last_drill
 from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.state import BackupBase, BackupStatus
 
@@ -24,7 +25,7 @@ def backup_status(
     before = before or BackupStatus()
     if archiver.report is None:
         return before
-    return _still(before, _reported(archiver.report))
+    return _still(before, replace(_reported(archiver.report), last_drill=last_drill(before, archiver)))
 
 
 def _reported(report: Report) -> BackupStatus:

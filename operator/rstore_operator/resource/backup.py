@@ -46,6 +46,8 @@ class BackupSpec:
     """When a base is made."""
     log_interval_ms: int = limits.LOG_INTERVAL_MS.default
     retention: RetentionSpec = RetentionSpec()
+    drill_schedule: Schedule | None = None
+    """When the archive is restored to see whether it can be; None: only when that is asked for."""
     source: str = "Secondary"
     """Which regions' replicas are read from, if they answer."""
     suspend: bool = False
@@ -76,12 +78,13 @@ def parse_backup(reader: Reader) -> BackupSpec | None:
         endpoint=_url(backup, "endpoint", ENDPOINT, "https://s3.example.com") if "endpoint" in backup.raw else "",
         credentials_secret=backup.optional_text("credentialsSecret"),
         service_account=backup.optional_text("serviceAccountName"),
-        schedule=_schedule(backup),
+        schedule=_schedule(backup, DEFAULT_SCHEDULE.text),
         log_interval_ms=backup.duration_ms("logInterval", limits.LOG_INTERVAL_MS),
         retention=RetentionSpec(
             keep_bases=retention.integer("keepBases", limits.KEEP_BASES) if "keepBases" in retention.raw else 0,
             keep_for_seconds=_period(retention, "keepFor"),
         ),
+        drill_schedule=_schedule(backup.child("drill"), None) if backup.raw.get("drill") is not None else None,
         source=backup.text("from", BackupSpec.source, choices=("Secondary", "Primary")),
         suspend=backup.truth("suspend", BackupSpec.suspend),
         requests=requests,
@@ -110,9 +113,10 @@ def _url(reader: Reader, name: str, pattern: str, example: str) -> str:
     return value
 
 
-def _schedule(reader: Reader) -> Schedule:
+def _schedule(reader: Reader, default: str | None) -> Schedule:
+    """``default`` is what is read where it is absent; None: it must be there."""
     try:
-        return Schedule.parse(reader.raw.get("schedule", DEFAULT_SCHEDULE.text))
+        return Schedule.parse(reader.raw.get("schedule", default))
     except ValueError as error:
         reader.problem("schedule", str(error))
         return DEFAULT_SCHEDULE

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from rstore_api.domain.kubernetes import (
     ABORT_FAILOVER,
     ACCEPT_DATA_LOSS,
+    DRILL_REQUESTED_AT,
     FAILOVER_DRY_RUN,
     FAILOVER_MODE,
     FAILOVER_TO,
@@ -22,6 +23,7 @@ _OF_THE_FRAMEWORK = frozenset(
     f"{GROUP}/{name}" for name in ("kopf-managed", "last-handled-configuration", "touch-dummy", "store")
 )
 """What the framework that the operator is built on may write."""
+_KNOWN = (*REQUESTS, DRILL_REQUESTED_AT)
 _SHOWN = 40
 """Characters of a value that is shown."""
 _EPOCH = re.compile("[1-9][0-9]{0,18}")
@@ -99,14 +101,14 @@ def shown(value: str) -> str:
 
 def unknown_annotations(annotations: Mapping[str, str]) -> str:
     """What to say of annotations that look like requests and are none; "" when there are none."""
-    strange = sorted(key for key in annotations if key.startswith(f"{GROUP}/") and key not in REQUESTS)
+    strange = sorted(key for key in annotations if key.startswith(f"{GROUP}/") and key not in _KNOWN)
     strange = [key for key in strange if key not in _OF_THE_FRAMEWORK]
     return "; ".join(_unknown(key, annotations[key]) for key in strange[:_LISTED])
 
 
 def _unknown(key: str, value: str) -> str:
     short = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    names = [name.removeprefix(f"{GROUP}/") for name in REQUESTS]
+    names = [name.removeprefix(f"{GROUP}/") for name in _KNOWN]
     near = difflib.get_close_matches(key.removeprefix(f"{GROUP}/"), names, n=1)
     meant = f"did you mean {GROUP}/{near[0]}?" if near else f"known are {', '.join(names)}"
     return f"{key}={short} is not known and does nothing; {meant}"

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Annotated, ClassVar, TypeVar
 
 from msgspec import Meta, Struct, field
+from rstore_backup.report import DrillResult
 
 T = TypeVar("T")
 Text = Annotated[str, Meta(min_length=1)]
@@ -276,6 +277,26 @@ class BackupBase(Stored, frozen=True):
     size_bytes: int = field(name="bytes", default_factory=lambda: 0)
 
 
+class BackupDrill(Stored, frozen=True):
+    """The last drill: the archive was restored, and compared with a region."""
+
+    time: Time = written(UNKNOWN_TIME)
+    """When it began."""
+    result: DrillResult = written(DrillResult.FAILED)
+    revision: int = 0
+    """That was restored; 0: none was."""
+    keys: int = 0
+    rto_seconds: Seconds = written(0.0)
+    """How long the restore took; 0 where there was none."""
+    rpo_seconds: Seconds = written(0.0)
+    """How old the newest state in the archive was when the drill began."""
+    region: str = ""
+    """That it was compared with; "": with none."""
+    message: str = ""
+    request: str = ""
+    """The last request that a drill has answered."""
+
+
 class BackupStatus(Stored, frozen=True):
     """What is in the store's archive, as the archiver reported last."""
 
@@ -289,6 +310,7 @@ class BackupStatus(Stored, frozen=True):
     """From this moment on the store can be restored at any moment up to ``last_recoverable``."""
     last_recoverable: Time | None = None
     last_base: BackupBase | None = None
+    last_drill: BackupDrill | None = None
     error: str = ""
     """What the archiver cannot do."""
 

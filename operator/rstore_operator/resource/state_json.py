@@ -19,7 +19,7 @@ _OF_SECONDARIES = ("ackedRevision", "lagRevisions", "lagBytes", "lagSeconds", "c
 """The fields that say where a region stands behind the primary; other regions have none."""
 _IN_WHOLE_SECONDS = frozenset({
     "at", "since", "lastTransitionTime", "observedAt", "firstRecoverable", "lastRecoverable",
-    "completedAt",
+    "completedAt", "time",
 })  # fmt: skip
 _NOT_NEEDED = frozenset({
     "to", "askedFor", "aborted", "reason", "lastKnownRevision", "revisionsLost", "revisionsUnacknowledged",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rstore_api.domain import names
 from rstore_api.domain.kubernetes import ARCHIVER, CONFIG_HASH
+from rstore_api.domain.limits import QUOTA_BYTES
 
 from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.model import OperatorPods, RegionSpec, ReplicaImage, StoreRef, StoreSpec
@@ -29,7 +31,23 @@ from rstore_operator.specs.pod_parts import (
 FILE_NAME = "archive.json"
 ARCHIVE_DIRECTORY = "/var/lib/rstore-archive"
 """Where the folder of a ``file`` destination is mounted."""
+DRILL_DIRECTORY = "/var/lib/rstore-drill"
+"""Where drills have their temporary files, in a volume of their own, which may not fill up that of others."""
+DRILL_BYTES = QUOTA_BYTES
+"""The keys of a store, without those that compaction has yet to remove, take less than its quota."""
 STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Drills:
+    """The drills that the archiver is asked for: the request that waits, "" for none, and when the last drill began, in
+    milliseconds since 1970, 0 for never."""
+
+    request: str = ""
+    last_ms: int = 0
+
+
+NO_DRILLS = Drills()
 
 
 def archiver_deployment(
@@ -77,6 +95,7 @@ def _pod(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage
             {"name": "config", "configMap": {"name": names.archiver_object(ref.name)}},
             {"name": "tls", "secret": {"secretName": names.archiver_tls_secret(ref.name), "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "drill", "emptyDir": {"sizeLimit": f"{(DRILL_BYTES >> 30) + 1}Gi"}},
             *_archive_volume(backup),
         ],
         **nodes(placement),
@@ -108,6 +127,8 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
         "args": [
             f"--config={CONFIG_DIRECTORY}/{FILE_NAME}",
             f"--tls-dir={TLS_DIRECTORY}",
+            f"--drill-folder={DRILL_DIRECTORY}",
+            f"--drill-bytes={DRILL_BYTES}",
             *([f"--folder={ARCHIVE_DIRECTORY}"] if backup.is_folder else []),
         ],
         "env": [{"name": "TMPDIR", "value": "/tmp"}],
@@ -122,13 +143,14 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "drill", "mountPath": DRILL_DIRECTORY},
             *_archive_mount(backup),
         ],
     }
 
 
 def archiver_config(
-    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = ()
+    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = (), drills: Drills = NO_DRILLS
 ) -> dict[str, Any]:
     """The configuration of the archiver, which reads the rows of the region ``source``, and makes a base for each of
     the ``requests``."""
@@ -148,14 +170,18 @@ def archiver_config(
         config["endpoint"] = backup.endpoint
     if requests:
         config["requests"] = list(requests)
+    if drills.request:
+        config["drillRequest"] = drills.request
+    if backup.drill_schedule is not None:
+        config |= {"drillSchedule": backup.drill_schedule.text, "drillLastMs": drills.last_ms}
     return config
 
 
 def archiver_config_map(
-    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = ()
+    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = (), drills: Drills = NO_DRILLS
 ) -> dict[str, Any]:
     """The ConfigMap that carries the configuration. The archiver reads it again when it changes."""
-    text = json.dumps(archiver_config(ref, backup, source, requests), indent=2) + "\n"
+    text = json.dumps(archiver_config(ref, backup, source, requests, drills), indent=2) + "\n"
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

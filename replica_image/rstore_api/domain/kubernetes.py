@@ -97,8 +97,10 @@ FAILOVER_DRY_RUN = f"{GROUP}/failover-dry-run"
 ACCEPT_DATA_LOSS = f"{GROUP}/accept-data-loss"
 ABORT_FAILOVER = f"{GROUP}/abort-failover"
 PAUSED = f"{GROUP}/paused"
+DRILL_REQUESTED_AT = f"{GROUP}/drill-requested-at"
+"""Each new value asks for one drill of the archive; it stays, and the status names the last one that was answered."""
 REQUESTS = (FAILOVER_TO, FAILOVER_MODE, FAILOVER_DRY_RUN, ACCEPT_DATA_LOSS, ABORT_FAILOVER, PAUSED)
-"""All of them."""
+"""Those about the primary region and the operator."""
 
 
 def store_selector(store: str) -> str:

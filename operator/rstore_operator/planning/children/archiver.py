@@ -13,6 +13,7 @@ from rstore_operator.planning.requested_bases import requests_of
 from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.model import OperatorPods, RegionSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.specs.archiver import (
+    Drills,
     archiver_config_map,
     archiver_deployment,
     archiver_network_policy,
@@ -29,6 +30,7 @@ def archiver_manifests(
     image: ReplicaImage,
     observed: Observed,
     operator: OperatorPods,
+    drills: Drills,
 ) -> Iterator[dict[str, Any]]:
     """The archiver's ConfigMap and NetworkPolicy, and its Deployment once its certificate is there and its credentials
     are known. The certificate's Secret is planned with the others."""
@@ -36,7 +38,7 @@ def archiver_manifests(
         return
     live = observed.children.get(("ConfigMap", names.archiver_object(ref.name)))
     source = source_region(spec, spec.backup, primary_region, observed, configured_region(live))
-    yield with_hash(archiver_config_map(ref, spec.backup, source, requests_of(observed.requested_bases)))
+    yield with_hash(archiver_config_map(ref, spec.backup, source, requests_of(observed.requested_bases), drills))
     if spec.network_policy.enabled:
         yield with_hash(archiver_network_policy(ref, spec, operator))
     has_certificate = ("Secret", names.archiver_tls_secret(ref.name)) in observed.children

@@ -24,6 +24,7 @@ from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, V
 from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import UNKNOWN_PODS, CertificateSettings, OperatorPods, ReplicaImage, StoreRef
+from rstore_operator.specs.archiver import NO_DRILLS, Drills
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.network_policy import network_policy
@@ -58,6 +59,7 @@ def plan_children(
     now: datetime,
     operator_pods: OperatorPods = UNKNOWN_PODS,
     restart_asked_at: str = "",
+    drills: Drills = NO_DRILLS,
     keep_template: Collection[str] = (),
 ) -> ChildrenPlan:
     """Everything that differs from what is wanted, in the order in which it is needed.
@@ -71,7 +73,7 @@ def plan_children(
     volumes = plan_volumes(ref, effective, observed, keep_template) if effective is not None else None
     actions += volumes.actions if volumes is not None else ()
     manifests = _manifests(
-        ref, volumes, primary_region, image, observed, operator_pods, restart_asked_at, keep_template
+        ref, volumes, primary_region, image, observed, operator_pods, restart_asked_at, drills, keep_template
     )
     for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
@@ -128,6 +130,7 @@ def _manifests(
     observed: Observed,
     operator_pods: OperatorPods,
     asked_at: str,
+    drills: Drills,
     keep_template: Collection[str],
 ) -> Iterator[dict[str, Any]]:
     yield with_hash(store_service(ref, primary_region))
@@ -136,7 +139,7 @@ def _manifests(
     yield with_hash(service_account(ref))
     if volumes.spec.network_policy.enabled:
         yield with_hash(network_policy(ref, volumes.spec.network_policy, operator_pods))
-    yield from archiver_manifests(ref, volumes.spec, primary_region, image, observed, operator_pods)
+    yield from archiver_manifests(ref, volumes.spec, primary_region, image, observed, operator_pods, drills)
     for region in volumes.spec.regions:
         yield with_hash(peers_service(ref, region.name))
         yield with_hash(region_service(ref, region.name))

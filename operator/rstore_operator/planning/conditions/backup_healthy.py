@@ -9,17 +9,18 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rstore_backup.report import Phase, Problem, Report
+from rstore_backup.report import DrillResult, Phase, Problem, Report
 
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.archiver import ArchiverObserved
 from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.resource.backup import BackupSpec
-from rstore_operator.resource.state import StoreStatus
+from rstore_operator.resource.state import BackupDrill, StoreStatus
 
 BACKUP_HEALTHY = "BackupHealthy"
 SUSPENDED, NOT_STARTED, NOT_ANSWERING, ARCHIVING = "Suspended", "NotStarted", "NotAnswering", "Archiving"
 BEHIND, BASE_LATE, NO_BASE = "Behind", "BaseLate", "NoBase"
+DRILL_FAILED, DRILL_LATE = "DrillFailed", "DrillLate"
 MIN_BEHIND_SECONDS = 60.0
 BEHIND_INTERVALS = 5
 """The log is behind when its oldest row has waited for so many intervals, and for MIN_BEHIND_SECONDS."""
@@ -30,10 +31,14 @@ PATIENCE_SECONDS = 30.0
 
 
 def backup_healthy(
-    spec: BackupSpec | None, archiver: ArchiverObserved, deployment: Mapping[str, Any] | None, now: datetime
+    spec: BackupSpec | None,
+    archiver: ArchiverObserved,
+    deployment: Mapping[str, Any] | None,
+    drill: BackupDrill | None,
+    now: datetime,
 ) -> Finding | None:
     """The finding; None for a store without backup. Its message has no numbers that move all the time. ``deployment``
-    is the archiver's, as it is in the cluster."""
+    is the archiver's, as it is in the cluster, and ``drill`` the last one."""
     if spec is None:
         return None
     if spec.suspend:
@@ -48,7 +53,12 @@ def backup_healthy(
             return Finding(BACKUP_HEALTHY, False, error.problem.value, error.text)
     if report.phase is Phase.STARTING:
         return Finding(BACKUP_HEALTHY, None, NOT_STARTED, "the archiver has not seen archive and store yet")
-    return _behind(spec, report) or _bases(spec, report, now) or _archiving(spec, report)
+    return (
+        _behind(spec, report)
+        or _bases(spec, report, now)
+        or _drills(spec, report, drill, now)
+        or _archiving(spec, report)
+    )
 
 
 def is_unsettled(finding: Finding | None) -> bool:
@@ -98,17 +108,37 @@ def _bases(spec: BackupSpec, report: Report, now: datetime) -> Finding | None:
     return Finding(BACKUP_HEALTHY, False, BASE_LATE, text)
 
 
+def _drills(spec: BackupSpec, report: Report, drill: BackupDrill | None, now: datetime) -> Finding | None:
+    """Whether the last drill has failed, or neither of the last two that were due was made."""
+    if drill is None:
+        return None  # the first one is made as soon as something can be restored
+    if drill.result is DrillResult.FAILED:
+        text = f"the drill at {drill.time:%Y-%m-%d %H:%M} UTC has failed: {drill.message}"
+        return Finding(BACKUP_HEALTHY, False, DRILL_FAILED, text)
+    schedule = spec.drill_schedule
+    if schedule is None or report.drilling is not None or drill.time >= schedule.before(schedule.before(now)):
+        return None
+    text = f"no drill was made since {drill.time:%Y-%m-%d %H:%M} UTC, though their schedule is {schedule.text}"
+    return Finding(BACKUP_HEALTHY, False, DRILL_LATE, text)
+
+
 def _archiving(spec: BackupSpec, report: Report) -> Finding:
     return Finding(BACKUP_HEALTHY, True, ARCHIVING, f"what {report.region} has is archived in {spec.destination}")
 
 
 def backup_notices(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
-    """An event when the archive begins to be not as it should, when the reason changes, and when that is over."""
+    """An event when the archive begins to be not as it should, when the reason changes, and when that is over;
+    and one for each drill that has succeeded."""
     earlier, now = before.condition(BACKUP_HEALTHY), after.condition(BACKUP_HEALTHY)
     if now is None:
         return
     was_wrong = earlier is not None and earlier.status == "False"
     if now.status == "False" and not (was_wrong and earlier is not None and earlier.reason == now.reason):
         yield Notice(f"Backup{now.reason}", now.message, warning=True)
-    elif now.status == "True" and (earlier is None or earlier.status != "True"):
+    drill, last = after.backup and after.backup.last_drill, before.backup and before.backup.last_drill
+    if drill and drill != last and drill.result is DrillResult.SUCCEEDED:
+        yield Notice(
+            "BackupDrillSucceeded", f"{drill.message}; RTO {drill.rto_seconds:g} s, RPO {drill.rpo_seconds:g} s"
+        )
+    if now.status == "True" and (earlier is None or earlier.status != "True"):
         yield Notice("BackupArchiving", now.message)

@@ -49,6 +49,7 @@ def test_everything_can_be_set() -> None:
         "schedule": "*/30 2-4 * * MON-FRI",
         "logInterval": "2500ms",
         "retention": {"keepBases": 3, "keepFor": "30d"},
+        "drill": {"schedule": "0 4 * * SUN"},
         "from": "Primary",
         "suspend": True,
         "resources": {"limits": {"memory": "1Gi"}},
@@ -62,6 +63,7 @@ def test_everything_can_be_set() -> None:
         schedule=Schedule("*/30 2-4 * * MON-FRI"),
         log_interval_ms=2500,
         retention=RetentionSpec(3, 30 * 86_400),
+        drill_schedule=Schedule("0 4 * * SUN"),
         source="Primary",
         suspend=True,
         requests={"memory": "1Gi"},
@@ -99,6 +101,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"destination": BUCKET, "endpoint": "minio:9000"}, "spec.backup.endpoint", "is no URL"),
     ({"destination": BUCKET, "schedule": "@daily"}, "spec.backup.schedule", "is not a schedule"),
     ({"destination": BUCKET, "schedule": "0 0 30 2 *"}, "spec.backup.schedule", "is not a schedule"),
+    ({"destination": BUCKET, "drill": {}}, "spec.backup.drill.schedule", "is not a schedule"),
+    ({"destination": BUCKET, "drill": {"schedule": "daily"}}, "spec.backup.drill.schedule", "is not a schedule"),
     ({"destination": BUCKET, "logInterval": "10ms"}, "spec.backup.logInterval", "must be from 1s to 3600s"),
     ({"destination": BUCKET, "retention": {"keepBases": 0}}, "spec.backup.retention.keepBases", "must be from 1"),
     ({"destination": BUCKET, "retention": {"keepFor": "30"}}, "spec.backup.retention.keepFor", "is not a period"),
@@ -178,10 +182,11 @@ def test_the_patterns_of_the_schema_are_the_codes() -> None:
 
     assert rule("destination") == f"self.matches('^({DESTINATION})$')"
     assert rule("endpoint") == f"self.matches('^{ENDPOINT}$')"
-    assert rule("schedule") == f"self.matches('^{PATTERN}$')"
+    assert rule("schedule") == rule("drill.schedule") == f"self.matches('^{PATTERN}$')"
     assert fields["retention.keepFor"]["pattern"] == f"^{PERIOD}$"
     assert fields["schedule"]["default"] == DEFAULT_SCHEDULE.text
     assert (fields["destination"]["maxLength"], fields["schedule"]["maxLength"]) == (MAX_URL, MAX_LENGTH)
+    assert fields["drill.schedule"]["maxLength"] == MAX_LENGTH
 
 
 def test_a_region_must_not_have_the_archivers_name() -> None:

@@ -10,6 +10,7 @@ from rstore_backup.config import decode
 from rstore_operator.resource.model import OperatorPods, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.archiver import (
+    Drills,
     archiver_config_map,
     archiver_deployment,
     archiver_network_policy,
@@ -86,7 +87,7 @@ def test_it_runs_as_the_replicas_do() -> None:
     assert container["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}}
     assert [port["name"] for port in container["ports"]] == ["http"]
     volumes = {volume["name"]: volume for volume in made["volumes"]}
-    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes) == {"config", "tls", "tmp"}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes) == {"config", "tls", "tmp", "drill"}
     assert volumes["tls"]["secret"]["secretName"] == "orders-archiver-tls"
 
 
@@ -120,6 +121,25 @@ def test_a_folder_is_a_mounted_volume() -> None:
     whole = pod_of(spec_of({"destination": "file:///", "volumeClaim": "backups"}))
     [mount] = [mount for mount in whole["containers"][0]["volumeMounts"] if mount["name"] == "archive"]
     assert "subPath" not in mount
+
+
+def test_drills_have_a_volume_of_their_own_which_they_cannot_fill_up() -> None:
+    made = pod_of(spec_of({}))
+    [volume] = [volume for volume in made["volumes"] if volume["name"] == "drill"]
+    [mount] = [mount for mount in made["containers"][0]["volumeMounts"] if mount["name"] == "drill"]
+    arguments = dict(argument.split("=") for argument in made["containers"][0]["args"])
+    assert arguments["--drill-folder"] == mount["mountPath"]
+    limit = int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) << 30
+    assert int(arguments["--drill-bytes"]) <= limit - (1 << 30), "the kubelet evicts a pod that exceeds it"
+
+
+def test_the_drills_that_are_asked_for() -> None:
+    spec = spec_of({"drill": {"schedule": "0 4 * * *"}})
+    assert spec.backup is not None
+    made = archiver_config_map(REF, spec.backup, spec.regions[0], (), Drills("now", 1234))
+    config = decode(made["data"]["archive.json"].encode())
+    assert (config.drill_schedule, config.drill_request, config.drill_last_ms) == ("0 4 * * *", "now", 1234)
+    assert not {"drillSchedule", "drillRequest", "drillLastMs"} & config_of(spec_of({})).keys()
 
 
 def test_the_configuration_is_one_that_the_archiver_takes() -> None:

@@ -14,7 +14,7 @@ from rstore_operator.planning.children.archiver import archiver_leftovers, archi
 from rstore_operator.planning.children.ownership import Standing, archiver_keys, standing
 from rstore_operator.resource.model import UNKNOWN_PODS, ReplicaImage
 from rstore_operator.resource.validate import read_spec
-from rstore_operator.specs.archiver import configured_region
+from rstore_operator.specs.archiver import NO_DRILLS, configured_region
 from rstore_operator.specs.secrets import TLS_CERT, secret_value
 from unit.operator.world import REF, SPEC, World
 
@@ -112,7 +112,7 @@ def test_without_its_credentials_nothing_is_started_and_nothing_is_stopped() -> 
 
     def kinds(credentials: str | None) -> dict[str, Any]:
         observed = replace(world.observed(), archiver=ArchiverObserved(credentials=credentials))
-        made = archiver_manifests(REF, spec, "us-east", ReplicaImage(), observed, UNKNOWN_PODS)
+        made = archiver_manifests(REF, spec, "us-east", ReplicaImage(), observed, UNKNOWN_PODS, NO_DRILLS)
         return {manifest["kind"]: manifest for manifest in made}
 
     assert "Deployment" not in kinds(None)

@@ -9,11 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 from rstore_api.domain.schedule import Schedule
-from rstore_backup.report import BaseProgress, BaseReport, ErrorReport, Phase, Problem, Report
+from rstore_backup.report import (
+    BaseProgress,
+    BaseReport,
+    DrillProgress,
+    DrillResult,
+    ErrorReport,
+    Phase,
+    Problem,
+    Report,
+)
 from rstore_operator.facts.archiver import NO_ARCHIVER, ArchiverObserved, ArchiverPod
 from rstore_operator.planning.conditions.backup_healthy import backup_healthy, backup_notices, is_unsettled
 from rstore_operator.resource.backup import BackupSpec
-from rstore_operator.resource.state import Condition, StoreStatus
+from rstore_operator.resource.state import BackupDrill, Condition, StoreStatus
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -79,7 +88,7 @@ TABLE: list[tuple[str, ArchiverObserved, bool | None, str]] = [
 
 @pytest.mark.parametrize(("_what", "seen", "status", "reason"), TABLE, ids=[row[0] for row in TABLE])
 def test_the_table(_what: str, seen: ArchiverObserved, status: bool | None, reason: str) -> None:
-    finding = backup_healthy(SPEC, seen, None, NOW)
+    finding = backup_healthy(SPEC, seen, None, None, NOW)
     assert finding is not None
     assert (finding.type, finding.status, finding.reason) == ("BackupHealthy", status, reason)
     assert finding.message
@@ -91,8 +100,8 @@ def test_every_problem_that_an_archiver_reports_has_a_row() -> None:
 
 
 def test_a_store_without_backup_says_nothing_and_a_suspended_one_waits_for_nothing() -> None:
-    assert backup_healthy(None, NO_ARCHIVER, None, NOW) is None
-    finding = backup_healthy(replace(SPEC, suspend=True), NO_ARCHIVER, None, NOW)
+    assert backup_healthy(None, NO_ARCHIVER, None, None, NOW) is None
+    finding = backup_healthy(replace(SPEC, suspend=True), NO_ARCHIVER, None, None, NOW)
     assert finding is not None
     assert (finding.status, finding.reason) == (None, "Suspended")
     assert not is_unsettled(finding)
@@ -100,7 +109,7 @@ def test_a_store_without_backup_says_nothing_and_a_suspended_one_waits_for_nothi
 
 def test_a_pod_that_cannot_be_created_is_reported_in_its_controllers_words() -> None:
     refusal = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}
-    finding = backup_healthy(SPEC, NO_ARCHIVER, {"status": {"conditions": [refusal]}}, NOW)
+    finding = backup_healthy(SPEC, NO_ARCHIVER, {"status": {"conditions": [refusal]}}, None, NOW)
     assert finding is not None
     assert finding.status is False
     assert "exceeded quota: pods" in finding.message
@@ -108,9 +117,42 @@ def test_a_pod_that_cannot_be_created_is_reported_in_its_controllers_words() -> 
 
 def test_a_lag_is_measured_by_the_interval_of_the_spec() -> None:
     slow = replace(SPEC, log_interval_ms=60_000)
-    finding = backup_healthy(slow, changed(lag_seconds=299.0), None, NOW)
+    finding = backup_healthy(slow, changed(lag_seconds=299.0), None, None, NOW)
     assert finding is not None
     assert finding.status is True
+
+
+DRILLED = replace(SPEC, drill_schedule=Schedule("0 6 * * *"))
+
+
+def drill(hours_ago: float, result: DrillResult = DrillResult.SUCCEEDED) -> BackupDrill:
+    return BackupDrill(NOW - timedelta(hours=hours_ago), result, message="no base")
+
+
+@pytest.mark.parametrize(
+    ("what", "spec", "last", "seen", "reason"),
+    [
+        ("there was none", DRILLED, None, reported(WELL), "Archiving"),
+        ("it has succeeded", DRILLED, drill(6), reported(WELL), "Archiving"),
+        ("it has failed", DRILLED, drill(6, DrillResult.FAILED), reported(WELL), "DrillFailed"),
+        ("one that was asked for has failed", SPEC, drill(999, DrillResult.FAILED), reported(WELL), "DrillFailed"),
+        ("one is missing", DRILLED, drill(29.9), reported(WELL), "Archiving"),
+        ("two are missing", DRILLED, drill(30.1), reported(WELL), "DrillLate"),
+        ("it is under way", DRILLED, drill(30.1), changed(drilling=DrillProgress(NOW_MS)), "Archiving"),
+        ("none is scheduled", SPEC, drill(999), reported(WELL), "Archiving"),
+        ("the archive is behind", DRILLED, drill(6, DrillResult.FAILED), changed(lag_seconds=61.0), "Behind"),
+    ],
+)
+def test_drills(what: str, spec: BackupSpec, last: BackupDrill | None, seen: ArchiverObserved, reason: str) -> None:
+    finding = backup_healthy(spec, seen, None, last, NOW)
+    assert finding is not None
+    assert (finding.status, finding.reason) == (reason == "Archiving", reason), what
+
+
+def test_a_failed_drill_says_when_and_why() -> None:
+    finding = backup_healthy(SPEC, reported(WELL), None, drill(6, DrillResult.FAILED), NOW)
+    assert finding is not None
+    assert finding.message == "the drill at 2026-03-10 06:00 UTC has failed: no base"
 
 
 def test_messages_stand_still_while_the_numbers_move() -> None:
@@ -124,7 +166,8 @@ def test_messages_stand_still_while_the_numbers_move() -> None:
             lag_seconds=report.lag_seconds * 1.01, lag_revisions=7,
         )  # fmt: skip
         one, two = (
-            backup_healthy(SPEC, replace(seen, report=each), None, at) for each, at in ((report, NOW), (moved, later))
+            backup_healthy(SPEC, replace(seen, report=each), None, None, at)
+            for each, at in ((report, NOW), (moved, later))
         )
         assert one is not None
         if report.error is None:
