@@ -111,6 +111,10 @@ async def test_an_archive_of_a_store(
         at = ("--endpoint-url", bucket.endpoint, "--at", str(last))
         verified = await asyncio.to_thread(rstore, "backup", "verify", DESTINATION, *at, "--against", NAME)
         assert f"{NAME} has the same at that revision" in verified.stdout
+        drilled = (await asyncio.to_thread(rstore, "backup", "drill", NAME, "--wait=90")).stdout
+        assert f"at revision {last}, as in region" in drilled
+        shown = (await store.status())["backup"]["lastDrill"]
+        assert (shown["result"], shown["revision"]) == ("Succeeded", last)
         await restored_elsewhere(kubectl, scratch, rstore, at)
 
         kept = dict(bucket.objects)

@@ -29,6 +29,7 @@ class ArchiverProcess:
         region: RegionProcesses,
         destination: str,
         environment: dict[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
         **settings: Any,
     ) -> None:
         self.directory = directory
@@ -36,6 +37,7 @@ class ArchiverProcess:
         self.files = authority.issue(directory / "tls", ARCHIVER)
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = environment or {}
+        self._arguments = arguments
         self._settings = {"destination": destination, "logIntervalMs": 1000, **settings}
         self._logs: list[Path] = []
         self.configure(region)
@@ -63,6 +65,7 @@ class ArchiverProcess:
                     f"--config={self.directory / 'archive.json'}",
                     f"--tls-dir={self.directory / 'tls'}",
                     f"--listen-host={self.host}",
+                    *self._arguments,
                 ],
                 env={**os.environ, **self._environment},
                 stdout=out,

@@ -200,7 +200,8 @@ async def test_a_drill_that_is_called_off_leaves_no_note_and_a_killed_one_does(
     await world.until(lambda: world.is_complete(progress), task)
     world.objects.get = slow  # type: ignore[method-assign]
     asked(world, "one")
-    await asyncio.wait_for(hangs.wait(), 20)
+    async with asyncio.timeout(20):
+        await hangs.wait()
     drilling = progress.drilling
     note = (scratch.folder / NOTE).read_bytes()
     task.cancel()
