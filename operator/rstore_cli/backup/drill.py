@@ -39,8 +39,10 @@ async def drill(
         async with asyncio.timeout(wait):
             made = await _answer(cluster, name, request)
     except TimeoutError:
+        conditions = ((await cluster.store(name)).get("status") or {}).get("conditions") or ()
+        why = next((f": {item.get('message')}" for item in conditions if item.get("type") == "BackupHealthy"), "")
         hint = f"`rstore status {name}` shows its result once it has ended"
-        raise CliError(f"the drill has not ended after {wait:g} s", hint=hint) from None
+        raise CliError(f"the drill has not ended after {wait:g} s{why}", hint=hint) from None
     emit(made, output, lambda console: console.print(line_of(made)))
     if made.get("result") != "Succeeded":
         raise typer.Exit(1)

@@ -31,13 +31,17 @@ def drills(annotations: Mapping[str, str], last: BackupDrill | None) -> Drills:
 
 
 def last_drill(before: BackupStatus | None, archiver: ArchiverObserved) -> BackupDrill | None:
-    """Returns the last drill: the one that the archiver reports, where it is newer than what is persisted."""
+    """Returns the last drill: the one that the archiver reports, where it is newer than what is persisted, or answers
+    another request, which an archiver does whose clock was put back.
+    """
     persisted = before.last_drill if before is not None else None
     reported = archiver.report.last_drill if archiver.report is not None else None
     if reported is None:
         return persisted
-    shown = _shown(reported, persisted.request if persisted is not None else "")
-    return shown if persisted is None or shown.time > persisted.time else persisted
+    if persisted is None:
+        return _shown(reported, "")
+    shown = _shown(reported, persisted.request)
+    return shown if shown.time > persisted.time or shown.request != persisted.request else persisted
 
 
 def _shown(drill: DrillReport, answered: str) -> BackupDrill:

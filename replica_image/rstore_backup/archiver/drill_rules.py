@@ -12,6 +12,9 @@ from rstore_api.domain.schedule import Schedule
 
 from rstore_backup.report import DrillResult
 
+MAX_NAMED = 5
+"""Damaged objects that are named."""
+
 
 @dataclass(frozen=True)
 class WantedDrill:
@@ -85,7 +88,11 @@ class Restored:
 def judged(restored: Restored, fingerprint: Fingerprint | None, silence: str) -> tuple[DrillResult, str]:
     """Returns the result of a drill and what it says. ``silence`` is why there is no fingerprint."""
     keys = f"{restored.keys} keys" if restored.keys != 1 else "1 key"
-    over = f"; passed over, since they are damaged: {', '.join(restored.passed_over)}" if restored.passed_over else ""
+    over = ""
+    if restored.passed_over:
+        more = len(restored.passed_over) - MAX_NAMED
+        over = f"; passed over, since they are damaged: {', '.join(restored.passed_over[:MAX_NAMED])}"
+        over += f" and {more} more" if more > 0 else ""
     if fingerprint is None:
         text = f"{keys} at revision {restored.revision}; they were compared with no region: {silence}"
         return DrillResult.SUCCEEDED, text + over

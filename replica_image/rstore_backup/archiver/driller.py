@@ -28,6 +28,8 @@ ATTEMPTS = 3
 REACH_SECONDS = 600.0
 """How long a drill waits until what the region has is archived."""
 POLL_SECONDS = 0.1
+MAX_MESSAGE = 1024
+"""Characters of an error that are reported."""
 INTERRUPTED = "the archiver was killed in the middle of it: did it have too little memory?"
 
 
@@ -78,7 +80,7 @@ class Driller:
                 self._scratch.begin(progress.drilling)
             drill = await self._made(drill)
         except (ArchiveError, OSError) as error:
-            drill = msgspec.structs.replace(drill, message=str(error))
+            drill = msgspec.structs.replace(drill, message=str(error)[:MAX_MESSAGE])
         finally:
             progress.drilling = None
             if self._scratch is not None:

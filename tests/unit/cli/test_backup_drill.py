@@ -59,9 +59,10 @@ def test_one_that_fails_has_exit_code_1(run: Run, cluster: FakeCluster) -> None:
 
 def test_what_takes_too_long(run: Run, cluster: FakeCluster) -> None:
     show(cluster, request="an older one")
+    cluster.objects["status"]["conditions"] = [{"type": "BackupHealthy", "message": "nothing can be restored yet"}]
     ran = run("backup", "drill", "orders", "--wait=0.01")
     assert ran.code == 1
-    assert "the drill has not ended after 0.01 s" in ran.err
+    assert "the drill has not ended after 0.01 s: nothing can be restored yet" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,5 @@ def test_what_a_drill_says() -> None:
     result, text = judged(Restored(9, 1, 0xAB, ("segments/7",)), Fingerprint("east", FIRST, 9, 1, 0xAB), "")
     assert result is DrillResult.SUCCEEDED
     assert text == "1 key at revision 9, as in region east; passed over, since they are damaged: segments/7"
+    _, text = judged(Restored(9, 1, 0xAB, tuple("abcdefg")), None, "it hangs")
+    assert text.endswith("it hangs; passed over, since they are damaged: a, b, c, d, e and 2 more")

@@ -54,6 +54,9 @@ def test_the_last_drill_is_what_is_reported_or_what_was_persisted() -> None:
     assert last_drill(persisted, seen(REPORTED)) is SHOWN
     older = msgspec.structs.replace(REPORTED, time_ms=AT_MS - 1000, message="older")
     assert last_drill(persisted, seen(older)) == SHOWN
+    put_back = last_drill(persisted, seen(msgspec.structs.replace(older, request="again")))
+    assert put_back is not None
+    assert (put_back.request, put_back.message) == ("again", "older")
 
 
 def test_a_drill_of_the_schedule_leaves_the_answered_request() -> None:
