@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from e2e.archiving import DESTINATION, SECRET, backup_to, credentials, use_credentials, wait_archived
 from e2e.bucket import served
 from e2e.manifests import small_store
 from rstore_testkit.load import wait_until
@@ -19,15 +19,8 @@ from rstore_testkit.store import Store
 from rstore_testkit.tools import Kubectl
 
 pytestmark = [pytest.mark.runner, pytest.mark.timeout(400)]
-NAME, SECRET, RESTORED = "archived", "archive-credentials", "from-archive"
+NAME, RESTORED = "archived", "from-archive"
 IN_FOLDER, CLAIM = "in-folder", "archive-folder"
-DESTINATION = "s3://backups/stores"
-
-
-def credentials(access_key: str) -> str:
-    data = {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
-    encoded = {name: base64.b64encode(value.encode()).decode() for name, value in data.items()}
-    return yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": encoded})
 
 
 async def healthy(store: Store) -> tuple[str, str]:
@@ -42,15 +35,6 @@ async def wait_healthy(store: Store, status: str, reason: str) -> None:
         return await healthy(store) == (status, reason)
 
     await wait_until(reached, what=f"BackupHealthy={status} {reason}", poll_seconds=0.5)
-
-
-async def wait_archived(store: Store, revision: int) -> dict[str, Any]:
-    async def archived() -> bool:
-        return (await store.status()).get("backup", {}).get("archivedRevision", 0) >= revision
-
-    await wait_until(archived, what=f"revision {revision} archived", poll_seconds=0.5)
-    backup: dict[str, Any] = (await store.status())["backup"]
-    return backup
 
 
 async def put(store: Store, prefix: str, count: int) -> int:
@@ -69,13 +53,7 @@ async def test_an_archive_of_a_store(
     del operator
     async with served("right") as bucket, Store(kubectl, NAME, scratch / NAME) as store:
         await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=credentials("wrong"))
-        backup = {
-            "destination": DESTINATION,
-            "endpoint": bucket.endpoint,
-            "credentialsSecret": SECRET,
-            "logInterval": "1s",
-        }
-        manifest = small_store(NAME, ["us-east", "eu-west"], backup=backup)
+        manifest = small_store(NAME, ["us-east", "eu-west"], backup=backup_to(bucket))
         await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=manifest)
         await store.wait_steady()
         await wait_healthy(store, "False", "AccessRefused")
@@ -105,9 +83,7 @@ async def test_an_archive_of_a_store(
         assert (asked["status"]["phase"], asked["status"]["revision"]) == ("Completed", last)
         assert asked["metadata"]["ownerReferences"][0]["name"] == NAME
 
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "right")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        use_credentials(monkeypatch, "right")
         at = ("--endpoint-url", bucket.endpoint, "--at", str(last))
         verified = await asyncio.to_thread(rstore, "backup", "verify", DESTINATION, *at, "--against", NAME)
         assert f"{NAME} has the same at that revision" in verified.stdout

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from integration.replicas.archiver_processes import ArchiverProcess
-from integration.replicas.conftest import authority  # noqa: F401
 from integration.replicas.server_certificates import Authority
 from integration.replicas.server_processes import STORE_ID, RegionProcesses, bootstrap
 from rstore_api import methods
@@ -42,7 +41,7 @@ async def write(client: Client) -> int:
 
 
 @pytest.fixture
-async def start_store(tmp_path: Path, authority: Authority) -> AsyncIterator[Any]:  # noqa: F811
+async def start_store(tmp_path: Path, authority: Authority) -> AsyncIterator[Any]:
     """Starts stores of one region of one replica."""
     started: list[RegionProcesses] = []
 
@@ -61,7 +60,7 @@ async def start_store(tmp_path: Path, authority: Authority) -> AsyncIterator[Any
 
 
 @pytest.fixture
-async def archiver(tmp_path: Path, authority: Authority) -> AsyncIterator[Any]:  # noqa: F811
+async def archiver(tmp_path: Path, authority: Authority) -> AsyncIterator[Any]:
     started: list[ArchiverProcess] = []
 
     def start(region: RegionProcesses, destination: str) -> ArchiverProcess:
@@ -79,7 +78,7 @@ async def all_keys(client: Client) -> list[Any]:
 
 
 async def test_a_store_is_restored_from_its_archive(
-    start_store: Any, archiver: Any, authority: Authority, tmp_path: Path, cluster: FakeCluster, run: Run,  # noqa: F811
+    start_store: Any, archiver: Any, authority: Authority, tmp_path: Path, cluster: FakeCluster, run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     east = await start_store()
