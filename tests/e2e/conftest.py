@@ -123,9 +123,14 @@ async def store(kubectl: Kubectl, applied: str, scratch: Path) -> AsyncIterator[
     """The example store, which is steady before each test."""
     async with Store(kubectl, applied, scratch / "certificates") as store:
         await store.wait_steady()
+        before = await differences(store)
         yield store
-        differences = [message for _, reason, message in await store.events() if reason == "Diverged"]
-        assert not differences
+        assert await differences(store) == before
+
+
+async def differences(store: Store) -> list[str]:
+    """Returns the messages of all events so far that regions differ."""
+    return [message for _, reason, message in await store.events() if reason == "Diverged"]
 
 
 class LoadRunner:

@@ -30,8 +30,8 @@ def pods(operator: Kubectl) -> list[str]:
 
 
 def delete_at_once(operator: Kubectl, pod: str) -> None:
-    """Kills an operator and deletes its pod."""
-    operator.run("delete", "pod", pod, "--force", "--grace-period=0")
+    """Kills an operator and deletes its pod, if it is still there."""
+    operator.run("delete", "pod", pod, "--force", "--grace-period=0", "--ignore-not-found")
 
 
 async def ready(operator: Kubectl, count: int = 2) -> None:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from rstore_testkit.load import wait_until
 
+ASKED = "replicatedstore.io/failover-to"
 VALID = {
     "apiVersion": "replicatedstore.io/v1alpha1",
     "kind": "ReplicatedStore",
@@ -78,16 +79,22 @@ async def test_a_senseless_failover_target_is_answered_and_removed(store, load, 
     primary, epoch = (await store.status())["primaryRegion"], (await store.status())["epoch"]
     target = "mars" if problem == "unknown region" else primary
     async with load.running():
-        await store.kube("annotate", "rstore", store.name, f"replicatedstore.io/failover-to={target}")
+        await store.kube("annotate", "rstore", store.name, f"{ASKED}={target}")
 
         async def answered() -> bool:
-            annotations = (await store.object())["metadata"].get("annotations", {})
-            return "replicatedstore.io/failover-to" not in annotations
+            refused = [one for one in (await store.status())["conditions"] if one["type"] == "RequestAccepted"]
+            asked = ASKED in (await store.object())["metadata"].get("annotations", {})
+            return not asked and any(one["status"] == "False" and target in one["message"] for one in refused)
 
+        await wait_until(answered, what=f"annotation removed, and RequestAccepted=False with {target}")
+
+        async def warned() -> bool:
+            """An operator that is replaced between its answer and the Event posts none, so it is asked again."""
+            if any(kind == "Warning" and target in message for kind, _, message in await store.events()):
+                return True
+            await store.kube("annotate", "--overwrite", "rstore", store.name, f"{ASKED}={target}")
+            return False
+
+        await wait_until(warned, what="a Warning event that names the target", poll_seconds=10.0)
         await wait_until(answered, what="annotation removed")
-
-        async def event_seen() -> bool:
-            return any(kind == "Warning" and target in message for kind, _, message in (await store.events()))
-
-        await wait_until(event_seen, what="a Warning event that names the target")
     assert ((await store.status())["primaryRegion"], (await store.status())["epoch"]) == (primary, epoch)

@@ -11,7 +11,7 @@ import os
 import random
 
 import pytest
-from e2e.operators import acting_pod
+from e2e.operators import acting_pod, delete_at_once
 from rstore_testkit.load import wait_until
 from rstore_testkit.store import Store
 from rstore_testkit.tools import Kubectl
@@ -74,10 +74,9 @@ class Walk:
         await self.store.kube("delete", "pod", name, "--force", "--grace-period=0", "--ignore-not-found")
 
     async def kill_operator(self) -> None:
-        """The Lease may still name one that was killed in the walk before."""
-        pod = await asyncio.to_thread(acting_pod, self.operator)
-        options = ("--force", "--grace-period=0", "--ignore-not-found")
-        await asyncio.to_thread(self.operator.run, "delete", "pod", pod, *options)
+        """The Lease may still name one that was killed in the walk before, or none."""
+        if pod := await asyncio.to_thread(acting_pod, self.operator):
+            await asyncio.to_thread(delete_at_once, self.operator, pod)
 
     async def change_while_paused(self) -> None:
         await self.annotate("paused=true")

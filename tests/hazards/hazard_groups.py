@@ -99,7 +99,7 @@ def make_group(
     )
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Polls until the condition holds."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

@@ -88,7 +88,7 @@ FILES = (  # below the replica's directory; whether it may start nevertheless; w
 async def outcome(replica: ReplicaProcess) -> tuple[str, str]:
     """Returns the first event of its log that decides the outcome, and its reason."""
     assert replica.process is not None
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + 120
     while asyncio.get_running_loop().time() < deadline:
         ended = replica.process.poll() is not None
         for line in replica.logs[-1].read_text().splitlines():

@@ -15,7 +15,7 @@ from conformance.exchange import Answer, Connection, expand
 from conformance.normal_form import in_order, look_up, only, shape_of, without_bookmarks
 from conformance.placeholders import Bindings, Difference
 
-UNTIL_SECONDS = 20.0
+UNTIL_SECONDS = 60.0
 """How long a step with ``until`` is repeated: controllers need time, more on a busy machine."""
 _PER_NAMESPACE = ("serviceaccounts/default", "configmaps/kube-root-ca.crt")
 _REASON_FIELDS = (".reason", ".code", ".field")

@@ -92,7 +92,7 @@ class ControllerHarness:
         """Play the kubelet: the pod's processes have ended."""
         await self.api.delete(PODS, "default", name, grace_seconds=0)
 
-    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
         """Wait for a condition, within real time."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):

@@ -35,7 +35,7 @@ async def relayed(rule: LinkRule = WHOLE, *, handler=None):
         server.close()
 
 
-async def ask(reader, writer, data: bytes, *, timeout: float = 10.0) -> float:
+async def ask(reader, writer, data: bytes, *, timeout: float = 60.0) -> float:
     began = time.monotonic()
     writer.write(data)
     async with asyncio.timeout(timeout):

@@ -104,7 +104,7 @@ class RunnerHarness:
         found = self.store.list("events", "default").items
         return [f"{e['reason']}: {e['message']}" for e in found if e["involvedObject"]["name"] == name]
 
-    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 15.0) -> Any:
+    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
         """Wait for a condition; fails with a description after a deadline."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):

@@ -134,7 +134,7 @@ async def ask(host: str, port: int, name: str) -> list[str]:
     return answer.split(" ", 2)
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
+async def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds}s: {what}"

@@ -51,7 +51,7 @@ class Cluster:
         self._stop.set()
         if self._running is not None:
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait_for(self._running, 20)
+                await asyncio.wait_for(self._running, 120)
 
     def define(self) -> None:
         """Makes the definition, and waits until it is served."""
@@ -97,7 +97,7 @@ class Cluster:
             except aiohttp.ClientConnectionError:
                 return 0, ""
 
-    async def until(self, what: Callable[[], Any], seconds: float = 40.0) -> Any:
+    async def until(self, what: Callable[[], Any], seconds: float = 120.0) -> Any:
         assert self._running is not None
         async with asyncio.timeout(seconds):
             while True:

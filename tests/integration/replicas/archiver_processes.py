@@ -93,7 +93,7 @@ class ArchiverProcess:
         ):
             return answer.status, await answer.read()
 
-    async def reports(self, accept: Callable[[Report], bool], *, timeout_seconds: float = 40.0) -> Report:
+    async def reports(self, accept: Callable[[Report], bool], *, timeout_seconds: float = 120.0) -> Report:
         """Returns the first report that is accepted."""
 
         async def probe() -> Report | None:

@@ -89,7 +89,7 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def until(condition: Callable[[], bool], *, timeout_seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], *, timeout_seconds: float = 60.0) -> None:
     """Wait for the condition; fails when it does not come."""
     async with asyncio.timeout(timeout_seconds):
         while True:

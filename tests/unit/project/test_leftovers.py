@@ -21,7 +21,7 @@ def test_a_process_of_the_run_is_found_and_killed(how: str, tmp_path: Path) -> N
         env={**os.environ, "MARK": str(tmp_path)} if how == "environment" else None,
         cwd=tmp_path if how == "working directory" else None,
     ) as process:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (found := leftovers.processes_of(tmp_path)) and time.monotonic() < deadline:
             time.sleep(0.01)  # between fork and exec it has neither arguments nor environment of its own
         leftovers.kill(found)

@@ -60,7 +60,7 @@ class ListMachine:
         return [entry for _, entry in self.entries]
 
 
-async def eventually(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+async def eventually(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Polls until the condition holds; fails with ``what`` when it does not in time."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

@@ -12,7 +12,7 @@ from rstore_replica.raft.links.transport import Transport
 from rstore_replica.raft.storage.disk import LocalDisk, LocalFile
 from unit.raft.cluster import FAST, Cluster, ListMachine, eventually
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 class WaitingFile(LocalFile):

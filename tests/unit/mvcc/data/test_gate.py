@@ -7,7 +7,7 @@ import threading
 import pytest
 from rstore_replica.mvcc.data.gate import MapGate, ReadInterruptedError
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 def test_the_writer_waits_for_every_reader_and_readers_wait_for_it() -> None:

@@ -20,7 +20,7 @@ from unit.raft.storage.full_disk import FullDisk
 ENTRY = b"\0" + b"x" * 1000
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -23,7 +23,7 @@ from unit.replication.fakes.network import FakeNetwork
 STORE = "store-1"
 
 
-async def eventually(condition: Callable[[], bool], *, seconds: float = 10.0, what: str = "the condition") -> None:
+async def eventually(condition: Callable[[], bool], *, seconds: float = 60.0, what: str = "the condition") -> None:
     """Returns when the condition holds; fails when it does not within ``seconds``."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
