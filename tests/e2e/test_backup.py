@@ -77,7 +77,7 @@ async def test_an_archive_of_a_store(
         await wait_healthy(store, "True", "Archiving")
         assert "archived up to revision" in (await asyncio.to_thread(rstore, "status", NAME)).stdout
 
-        printed = (await asyncio.to_thread(rstore, "backup", "now", NAME, f"--wait={WAIT_SECONDS:g}")).stdout
+        printed = (await asyncio.to_thread(rstore, "backup", "now", NAME, f"--wait={WAIT_SECONDS / 2:g}")).stdout
         assert f"base at revision {last}" in printed
         asked = await store.kube_get("rstorebackup", printed.partition(":")[0])
         assert (asked["status"]["phase"], asked["status"]["revision"]) == ("Completed", last)

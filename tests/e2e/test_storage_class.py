@@ -13,7 +13,6 @@ from rstore_testkit.load import wait_until
 from rstore_testkit.store import Store
 
 NAME, CLASS = "moved", "moved-here"
-MOVE_SECONDS = 240
 
 
 def another_class(kubectl) -> None:

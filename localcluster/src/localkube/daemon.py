@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localkube.startup import STALLED_SECONDS, TOTAL_SECONDS, Patience, end_report, reported_step
+from localkube.startup import STALLED_SECONDS, TOTAL_SECONDS, Patience, end_report, processor_seconds, reported_step
 
 STATE_FILE = "daemon.json"
 LOG_FILE = "daemon.log"
@@ -83,7 +83,7 @@ def start(
 ) -> DaemonState:
     """Start a daemon and wait until its API is ready; returns at once when one runs already.
 
-    `wait_seconds`: how long that may take, and `stalled_seconds`, how long without a new step of the start.
+    `wait_seconds`: how long that may take, and `stalled_seconds`, how long without progress.
     `end_with`: a process with which the daemon ends.
     `nodes`: each as NAME=REGION; none for the default ones. `images`: base name of an image → its command.
     `address_variables`: environment variables that carry a pod's address. `faults`: links between places can be broken.
@@ -121,7 +121,8 @@ def start(
             return state
         if ended:
             raise DaemonError(f"the cluster could not start\n{log_tail(data_dir)}")
-        reason = patience.reason_to_give_up(reported_step(data_dir), time.monotonic())
+        used_seconds = processor_seconds(process.pid)
+        reason = patience.reason_to_give_up(reported_step(data_dir), used_seconds, time.monotonic())
         if reason is not None:
             process.kill()
             process.wait()

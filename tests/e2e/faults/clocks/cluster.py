@@ -18,7 +18,7 @@ from pathlib import Path
 from localkube import daemon
 from localkube.cluster import ClusterOptions
 from localkube.serve import serve
-from localkube.startup import Patience, reported_step
+from localkube.startup import Patience, processor_seconds, reported_step
 from rstore_cli.dev.app import ADDRESS_VARIABLES, IMAGES, PLACES
 
 OFFSETS_FILE = "clocks.json"
@@ -70,7 +70,9 @@ def cluster_with_clocks(directory: Path) -> Iterator[Clocks]:
     try:
         patience = Patience(time.monotonic())
         while daemon.read_state(directory) is None:
-            reason = patience.reason_to_give_up(reported_step(directory), time.monotonic())
+            reason = patience.reason_to_give_up(
+                reported_step(directory), processor_seconds(process.pid), time.monotonic()
+            )
             if reason or process.poll() is not None:
                 raise RuntimeError(f"{reason or 'it ended'}: {(directory / 'cluster.log').read_text()[-4000:]}")
             time.sleep(POLL_SECONDS)
