@@ -40,6 +40,9 @@ KEPT_SHARE = 0.5
 PAUSE_SECONDS = 0.02
 """Between two blows of an attacker."""
 HOLD_SECONDS = 0.3
+USUAL_RATE, MOST_SLOWNESS = 200.0, 8.0
+"""The writes a second of a machine with nothing else to do, and how much slower one may be for which attacks are slowed
+down as well: a blow costs the store the same work, of which a busy machine does less in the same time."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ class Target:
     context: ssl.SSLContext
     http1: ssl.SSLContext
     files: TlsFiles
+    slowness: float
+    """How many times longer than usual everything takes on this machine, by the rate of the honest writer."""
+
+    async def rest(self, seconds: float) -> None:
+        """Waits as long as the usual machine does ``seconds`` of work."""
+        await asyncio.sleep(seconds * self.slowness)
 
     async def connect(self) -> RawClient:
         """HTTP/2 over TLS, with an empty SETTINGS frame behind the preface."""
@@ -72,7 +81,7 @@ async def under(attack: Attack, target: Target) -> AsyncIterator[None]:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError, StoreError):
                 await attack(target)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await target.rest(PAUSE_SECONDS)
 
     task = asyncio.create_task(go_on())
     try:
@@ -90,8 +99,8 @@ async def _blow(target: Target, first: bytes, again: bytes = b"", *, hold_second
         while again and not client.reader.at_eof():
             client.writer.write(again)
             await client.writer.drain()
-            await asyncio.sleep(PAUSE_SECONDS)
-        await asyncio.sleep(hold_seconds)
+            await target.rest(PAUSE_SECONDS)
+        await target.rest(hold_seconds)
     finally:
         client.writer.transport.abort()
 
@@ -143,7 +152,7 @@ async def silence(target: Target) -> None:
             held = [(reader, writer) for reader, writer in held if not reader.at_eof()]
             for port in (CLIENT_PORT, PEER_PORT) * ((160 - len(held)) // 2):
                 held.append(await asyncio.open_connection(target.replica.host, port))
-            await asyncio.sleep(HOLD_SECONDS)
+            await target.rest(HOLD_SECONDS)
     finally:
         for _, writer in held:
             writer.transport.abort()
@@ -178,7 +187,7 @@ async def _blow_http1(target: Target, *requests: bytes) -> None:
             writers.append(writer)
             writer.write(request)
             await writer.drain()
-        await asyncio.sleep(HOLD_SECONDS)
+        await target.rest(HOLD_SECONDS)
     finally:
         for writer in writers:
             writer.transport.abort()
@@ -259,8 +268,10 @@ async def _written(client: Client, seconds: float) -> tuple[float, int]:
 class Turn:
     """What the honest writer and the group kept in one turn."""
 
+    calm_rate: float
+    """Writes a second without the attack."""
     share: float
-    """Of its rate, the writer's."""
+    """What the writer kept of that rate."""
     leader_stayed: bool
     tenure_lost: bool
 
@@ -272,14 +283,15 @@ class Turn:
 async def _turn(primary: RegionProcesses, attack: Attack, files: TlsFiles, contexts: list[ssl.SSLContext]) -> Turn:
     leader = await primary.leader()
     logged = len(leader.log_text())
-    share, leader_stayed = 0.0, False
+    calm, share, leader_stayed = 0.0, 0.0, False
     with contextlib.suppress(StoreError):
         async with primary.client(leader) as client:
             calm, term = await _written(client, CALM_SECONDS)
-            async with under(attack, Target(leader, *contexts, files)):
-                attacked, term_then = await _written(client, ATTACK_SECONDS)
+            slowness = min(max(USUAL_RATE / calm, 1.0), MOST_SLOWNESS)
+            async with under(attack, Target(leader, *contexts, files, slowness)):
+                attacked, term_then = await _written(client, ATTACK_SECONDS * slowness)
         share, leader_stayed = attacked / calm, term_then == term
-    return Turn(share, leader_stayed, "tenure_lost" in leader.log_text()[logged:])
+    return Turn(calm, share, leader_stayed, "tenure_lost" in leader.log_text()[logged:])
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
