@@ -32,6 +32,8 @@ class Dev:
 
     def __call__(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "rstore_cli", "dev", *args, "--data-dir", str(self.directory)]
+        if args[0] == "up":
+            command.append(f"--end-with={os.getpid()}")
         done = subprocess.run(command, text=True, capture_output=True, timeout=400, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -67,6 +68,8 @@ class Dev:
 
     def __call__(self, *args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "rstore_cli", "dev", *args, "--data-dir", str(self.directory)]
+        if args[0] == "up":
+            command.append(f"--end-with={os.getpid()}")
         done = subprocess.run(command, text=True, capture_output=True, timeout=400, check=False)
         assert done.returncode == code, (done.stdout, done.stderr)
         return done
