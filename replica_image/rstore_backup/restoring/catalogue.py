@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TypeVar
 
 from rstore_backup import bases, card, names, sealed, segments
@@ -133,6 +134,23 @@ async def read_header(store: ObjectStore, name: str) -> segments.SegmentHeader:
             if len(head) < size:
                 raise Damaged(name, len(head), f"it was cut off: {error}, there are {len(head)}") from error
             size = error.size_bytes
+
+
+async def links_to(store: ObjectStore, catalogue: Catalogue, header: segments.SegmentHeader) -> dict[str, str]:
+    """Returns what :attr:`Catalogue.links` has, and what those segments say that may follow one directly, of which the
+    headers were not read: nothing else tells that it was replaced. Raises what the object store raises.
+    """
+    places = sorted(place for name in catalogue.segment_sizes if (place := names.parse_segment(name)) is not None)
+    following = [(header.epoch, header.last_revision + 1)]
+    following += [next(of_epoch) for epoch, of_epoch in groupby(places, lambda place: place[0]) if epoch > header.epoch]
+    read = {listed.header.name for listed in catalogue.segments} | {damage.name for damage in catalogue.damaged}
+    links = catalogue.links
+    for name in (names.segment(*place) for place in following if place in places):
+        if name not in read:
+            with suppress(Damaged, ObjectMissing):
+                previous = (await read_header(store, name)).previous
+                links |= {previous.name: previous.sha256} if previous is not None else {}
+    return links
 
 
 def _of_store(document: DocumentT, store_id: str, name: str) -> DocumentT:

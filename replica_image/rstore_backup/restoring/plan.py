@@ -103,16 +103,15 @@ class Recoverable:
         """Returns what can be restored, in order; what is between them cannot."""
         spans: list[Span] = []
         for base, start in self._starts():
-            reach = self._reach(start)
+            first, first_ms = start, base.time_ms if base is not None else self._time_after(start)
+            last = self._reach(start)
+            # A base says that the store was still at its last revision when the base was made.
+            last_ms = max(self._time_at(last), base.time_ms if base is not None else 0)
             if spans and start <= spans[-1].last_revision:
-                if reach <= spans[-1].last_revision:
-                    continue
-                first, first_ms = spans[-1].first_revision, spans[-1].first_time_ms
-                spans.pop()
-            else:
-                first, first_ms = start, base.time_ms if base is not None else self._time_after(start)
-            last_ms = self._time_at(reach) or (base.time_ms if base is not None else 0)
-            spans.append(Span(first, reach, first_ms, last_ms))
+                before = spans.pop()
+                first, first_ms = before.first_revision, before.first_time_ms
+                last, last_ms = max(last, before.last_revision), max(last_ms, before.last_time_ms)
+            spans.append(Span(first, last, first_ms, last_ms))
         return tuple(spans)
 
     def plan(self, revision: int) -> Plan:
@@ -140,8 +139,9 @@ class Recoverable:
             )
         if time_ms > spans[-1].last_time_ms:
             raise NotRestorable(
-                f"{time_of(time_ms)} is after the last rows in the archive, of {time_of(spans[-1].last_time_ms)}; what "
-                f"was written after them is not in it. The last state that it has is revision {spans[-1].last_revision}"
+                f"{time_of(time_ms)} is after the last rows and bases in the archive, of "
+                f"{time_of(spans[-1].last_time_ms)}; what was written after them is not in it. The last state that it "
+                f"has is revision {spans[-1].last_revision}"
             )
         for before, after in pairwise(spans):
             if before.last_time_ms < time_ms < after.first_time_ms:

@@ -15,7 +15,7 @@ from rstore_backup.bases import Manifest
 from rstore_backup.errors import Damaged, ObjectMissing
 from rstore_backup.line import Piece
 from rstore_backup.objects import ObjectStore
-from rstore_backup.restoring.catalogue import Catalogue, headers_for, read_catalogue
+from rstore_backup.restoring.catalogue import Catalogue, headers_for, links_to, read_catalogue
 from rstore_backup.restoring.key_table import KeyTable
 from rstore_backup.restoring.plan import (
     AtRevision,
@@ -75,7 +75,8 @@ async def restorable(
         begin((len(plan.base.parts) if plan.base is not None else 0) + len(plan.pieces))
         table = await asyncio.to_thread(KeyTable, directory, max_bytes=max_bytes)
         try:
-            await read_into(table, store, plan, catalogue.links, advance=advance)
+            links = await links_to(store, catalogue, plan.pieces[-1].header) if plan.pieces else {}
+            await read_into(table, store, plan, links, advance=advance)
             return Restorable(table, plan, jump_above(plan, catalogue.newest_revisions), catalogue.damaged)
         except Damaged as error:
             table.close()

@@ -195,7 +195,7 @@ def test_an_archive_is_listed_shown_and_verified(archived: Archived, destination
     ("arguments", "code", "text"),
     [
         (["--at", "99999999"], 1, "revision 99999999 is not in the archive; it can restore"),
-        (["--at", "2000-01-01T00:00:00Z"], 1, "is after the last rows in the archive"),
+        (["--at", "2000-01-01T00:00:00Z"], 1, "is after the last rows and bases in the archive"),
         (["--at", "1960-01-01T00:00:00Z"], 1, "is before what the archive can restore"),
         (["--at", "2000-01-01T00:00:00"], 2, "does not say in which time zone"),
         (["--at", "yesterday"], 2, "is no revision, no time and not latest"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,29 @@ def forge(archive: Archived, name: str) -> None:
             break
     archive.store.objects[name] = segments.encode(whole.header, records)
     assert segments.decode(name, archive.store.objects[name]).sha256 != whole.sha256
+
+
+async def test_the_last_segment_that_is_needed_is_what_the_next_one_follows(archive: Archived) -> None:
+    """Also where that is not read otherwise: it begins after the revision that is asked for, and is not the newest."""
+    for _ in range(3):
+        archive.change()
+        archive.cut()
+    forge(archive, segment(archive, 3))
+    with pytest.raises(NotRestorable, match=re.escape(segment(archive, 3))):
+        await restore(archive, AtRevision(15))
+    assert await equals(archive, 11)
+
+
+async def test_the_last_segment_before_an_epoch_is_what_the_epoch_follows(archive: Archived) -> None:
+    archive.fail_over()
+    for _ in range(3):
+        archive.change()
+        archive.cut()
+    opening = next(header for header in archive.headers if header.epoch == 2)
+    assert opening.previous is not None
+    forge(archive, opening.previous.name)
+    with pytest.raises(NotRestorable, match=re.escape(opening.previous.name)):
+        await restore(archive, AtRevision(opening.after_revision), 1)
 
 
 async def test_a_forged_segment_would_be_taken_without_the_digests(

@@ -110,6 +110,28 @@ def test_spans_are_what_can_be_restored() -> None:
     assert [(span.first_revision, span.last_revision) for span in spans] == [(1, 12), (25, 30), (40, 40)]
 
 
+@pytest.mark.parametrize(
+    ("headers", "bases", "expected"),
+    [
+        pytest.param((A, B, C), (), (1000, 2000), id="rows alone"),
+        pytest.param((A, B, C), (base(9, time_ms=5000),), (1000, 5000), id="a base after hours without a row"),
+        pytest.param((C,), (base(9, time_ms=5000),), (5000, 5000), id="that base alone"),
+        pytest.param((A, B, C), (base(4, time_ms=1500), base(9, time_ms=5000)), (1000, 5000), id="the later of two"),
+        pytest.param((C,), (base(11, time_ms=5000),), (5000, 5000), id="a base after the last row"),
+        pytest.param((C,), (base(4, time_ms=5000),), (5000, 5000), id="a base by a clock that was ahead"),
+    ],
+)
+def test_times_that_can_be_restored_reach_to_the_newest_row_or_base(
+    headers: tuple[SegmentHeader, ...], bases: tuple[Manifest, ...], expected: tuple[int, int]
+) -> None:
+    own = recoverable(headers, *bases)
+    (span,) = own.spans()
+    assert (span.first_time_ms, span.last_time_ms) == expected
+    assert own.at_time(expected[1]) == span.last_revision
+    with pytest.raises(NotRestorable, match="is after the last rows and bases in the archive"):
+        own.at_time(expected[1] + 1)
+
+
 def test_the_new_store_goes_on_above_everything_that_the_old_one_may_have_answered() -> None:
     plan = recoverable((A, B, C, FAILOVER, AFTER)).plan(3)
     assert 3 + jump_above(plan, [9, 1_000_007]) == 1_000_007 + REVISION_JUMP
