@@ -79,7 +79,7 @@ e2e: setup ## end to end on the embedded cluster; with CLUSTER=existing on the o
 localcluster: setup ## the local cluster's own tests, among them what a real API server answered
 	@$(BIN)/python -m pytest $(SPREAD) localcluster/tests $(ARGS)
 
-sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|regions]
+sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|regions|archive]
 	@PYTHONPATH=tests $(BIN)/python -W ignore::RuntimeWarning -m sim.main $(SEEDS) --scope $(SCOPE) $(ARGS)
 
 images: setup ## both images without a container engine: root file trees and OCI archives in build/images

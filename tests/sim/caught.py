@@ -7,9 +7,15 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from sim import mutations
+from sim.archive import mutations as mutations_of_archives
 from sim.regions import mutations as mutations_of_regions
 from sim.scopes import run_seed
 
+MUTATED = {
+    "region": mutations.mutated,
+    "regions": mutations_of_regions.mutated,
+    "archive": mutations_of_archives.mutated,
+}
 ENDED = "the process ended by what it read"
 
 
@@ -24,6 +30,5 @@ def first_violation(scope: str, name: str, seeds: int) -> str:
 
 
 def _first_violation(scope: str, name: str, seeds: int) -> str:
-    mutated = mutations_of_regions.mutated if scope == "regions" else mutations.mutated
-    with mutated(name):
+    with MUTATED[scope](name):
         return next(filter(None, (run_seed(seed, scope).violation for seed in range(seeds))), "")

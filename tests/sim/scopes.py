@@ -16,7 +16,14 @@ def _regions(world: World, root: Path) -> Scenario:
     return RegionsScenario(world, root)
 
 
-SCOPES = {"region": RegionScenario, "regions": _regions}
+def _archive(world: World, root: Path) -> Scenario:
+    from sim.archive.scenario import ArchiveScenario
+
+    spare_the_collector("the operator and the archiver")
+    return ArchiveScenario(world, root)
+
+
+SCOPES = {"region": RegionScenario, "regions": _regions, "archive": _archive}
 
 
 def run_seed(seed: int, scope: str = "region") -> Report:

@@ -36,6 +36,8 @@ class Written:
     content: Content
     leases: Content = ()
     """Ids and terms of leases that it has granted or checkpointed, None: ended."""
+    at_seconds: float = 0.0
+    """On the world's clock, when it was made."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Ledger:
         if known is None:
             if kind not in ("write", "lease_write", "long_key_write", "deletion"):
                 self.violated(f"I3: {host.name} holds revision {revision}, which no primary has made")
-            self.revisions[revision] = Written(epoch, host.region, content, leases)
+            self.revisions[revision] = Written(epoch, host.region, content, leases, self.world.trace.time())
             self.held_by[revision] = set()
         elif (known.epoch, known.content, known.leases) != (epoch, content, leases):
             self.violated(

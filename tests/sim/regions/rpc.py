@@ -234,6 +234,9 @@ class _Stream(_Call):
             raise self._end
         self.send("message", self._serialize(request))
 
+    async def done_writing(self) -> None:
+        """No handler waits for the end of what it is sent."""
+
     async def read(self) -> Any:
         data = await self._received.get()
         if data is not None:

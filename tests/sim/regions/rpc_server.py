@@ -78,6 +78,10 @@ class StreamContext(SimContext):
     async def wait_for_room(self) -> None:
         await asyncio.sleep(FULL_SECONDS)
 
+    async def write(self, message: Any) -> None:
+        while not self.offer(message.SerializeToString()):
+            await self.wait_for_room()
+
 
 class SimServer:
     """See :class:`grpc.aio.Server`; ``on_answer`` sees every unary call that was answered without an error."""
@@ -204,6 +208,12 @@ class ServerEnd:
 
         try:
             context = StreamContext(metadata, lambda message: self._send("message", number, message))
+            if handler.unary_stream is not None:
+                async for request in requests():
+                    await handler.unary_stream(request, context)
+                    break
+                self._send("status", number, (grpc.StatusCode.OK, "", ()))
+                return
             answers = handler.stream_stream(requests(), context)
             if hasattr(answers, "__aiter__"):
                 async for response in answers:
@@ -213,5 +223,7 @@ class ServerEnd:
             self._send("status", number, (grpc.StatusCode.OK, "", ()))
         except Aborted as aborted:
             self._send("status", number, aborted.status)
+            if handler.unary_stream is not None and aborted.status[0] is grpc.StatusCode.INTERNAL:
+                self.server.on_error(path, aborted)
         except Exception as error:
             self._failed(path, number, error)

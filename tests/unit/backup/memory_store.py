@@ -51,7 +51,7 @@ class MemoryStore:
         self._request("folders", folder)
         prefix = f"{folder}/" if folder else ""
         inside = (name.removeprefix(prefix) for name in self.objects if name.startswith(prefix))
-        return sorted({name.split("/")[0] for name in inside if "/" in name})
+        return sorted({prefix + name.split("/")[0] for name in inside if "/" in name})
 
     async def delete(self, name: str) -> None:
         self._request("delete", name)
