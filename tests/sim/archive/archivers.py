@@ -6,12 +6,15 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from rstore_api.domain.names import PEER_PORT
 from rstore_backup.archiver.archiver import Archiver
 from rstore_backup.archiver.progress import Progress
+from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import RegionSource
 from rstore_backup.config import ArchiverConfig
+from rstore_backup.report import DrillReport, DrillResult
 from sim.archive.objects import SimObjects
 from sim.regions.fleet import Fleet
 from sim.regions.host import Host
@@ -55,6 +58,18 @@ class Habits:
         )
 
 
+@dataclass
+class WatchedProgress(Progress):
+    """Notices a drill in which the archive has other keys than the region: whatever fails, that is a mistake."""
+
+    violated: Callable[[str], None] = lambda _what: None
+
+    def drilled(self, report: DrillReport) -> None:
+        super().drilled(report)
+        if report.result is DrillResult.FAILED and " the archive has " in report.message:
+            self.violated(f"archive: a drill says: {report.message}")
+
+
 class ArchiverHost:
     """Where one archiver runs; its clock is its own."""
 
@@ -69,13 +84,16 @@ class ArchiverHost:
         wires: Wires,
         rng: random.Random,
         world: World,
+        scratch: Path,
     ) -> None:
         self.name = self.site = name
         self.requests: tuple[str, ...] = ()
         """Names of bases that are wanted."""
+        self.drill_request = ""
+        """Names a drill that is wanted."""
         self.region = ""
         """From which it reads, or has read."""
-        self.progress = Progress()
+        self.progress = WatchedProgress()
         self.starts = 0
         self.attempts = 0
         self.running: asyncio.Task[None] | None = None
@@ -85,6 +103,7 @@ class ArchiverHost:
         self._fleet = fleet
         self._address_of = address_of
         self._wires = wires
+        self._scratch = Scratch(scratch)
         self._rng = rng
         self._world = world
         self._trace = world.trace
@@ -97,7 +116,7 @@ class ArchiverHost:
         self.region = region
         self._trace.fault(f"start {self.name}, which reads {region}")
         process = self._process = SiteProcess(self.name, self.starts, self.site)
-        self.progress = Progress(region=region)
+        self.progress = WatchedProgress(region=region, violated=self._world.violated)
         archiver = Archiver(
             destination=self._objects,
             source=RegionSource(lambda: self._config().replicas, None),
@@ -105,6 +124,7 @@ class ArchiverHost:
             progress=self.progress,
             now_ms=self.now_ms,
             new_attempt=self._new_attempt,
+            scratch=self._scratch,
             retry_seconds=RETRY_SECONDS,
             look_seconds=LOOK_SECONDS,
             part_bytes=self._habits.part_bytes,
@@ -162,6 +182,7 @@ class ArchiverHost:
             schedule=habits.schedule,
             requests=self.requests,
             keep_bases=habits.keep_bases,
+            drill_request=self.drill_request,
         )
 
     def _new_attempt(self) -> str:

@@ -59,6 +59,7 @@ class ArchiveFaults:
             (2, self._stall_archiver),
             (2, self._fail_objects),
             (2, self._ask_for_a_base),
+            (2, self._ask_for_a_drill),
             (3, self._restore),
             *([(2, self._damage_newest_segment)] if habits.damage else []),
         ]
@@ -153,6 +154,13 @@ class ArchiveFaults:
         self._requests += 1
         for host in self._hosts:
             host.requests = (f"request-{self._requests}",)
+        await self._pause()
+
+    async def _ask_for_a_drill(self) -> None:
+        """It restores beside everything else that the archiver does, and may be called off."""
+        self._requests += 1
+        for host in self._hosts:
+            host.drill_request = f"request-{self._requests}"
         await self._pause()
 
     async def _restore(self) -> None:

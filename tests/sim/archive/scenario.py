@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 from rstore_backup.archiver import archiver
+from rstore_backup.report import DrillResult
 from sim.archive.archivers import ArchiverHost, Habits
 from sim.archive.faults import ArchiveFaults
 from sim.archive.objects import SimObjects
@@ -20,6 +21,7 @@ from sim.world import World
 CATCH_UP_SECONDS = 60.0
 """Once all is well, everything is in the archive within this time."""
 PRUNE_SECONDS = 7.0
+LAST_DRILL, DRILL_SECONDS = "at the end", 30.0
 
 
 class ArchiveScenario(RegionsScenario):
@@ -40,13 +42,12 @@ class ArchiveScenario(RegionsScenario):
                 wires=self.wires,
                 rng=random.Random(rng.random()),
                 world=world,
+                scratch=_made(root / f"drills-{number}"),
             )
             for number in range(2)
         ]
         self._rng_of_end = random.Random(rng.random())
-        restores = root / "restores"
-        restores.mkdir(parents=True)
-        self._verdict_of_archive = ArchiveVerdict(self.ledger, random.Random(rng.random()), restores)
+        self._verdict_of_archive = ArchiveVerdict(self.ledger, random.Random(rng.random()), _made(root / "restores"))
         self._faults_of_archive = ArchiveFaults(
             self._archivers,
             habits=self.habits,
@@ -96,7 +97,24 @@ class ArchiveScenario(RegionsScenario):
                 )
                 return
             await asyncio.sleep(0.25)
+        await self._drill(host)
         await host.stop()
+
+    async def _drill(self, host: ArchiverHost) -> None:
+        """The archiver's own drill says that what is restored is what the region has."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DRILL_SECONDS
+        host.drill_request = LAST_DRILL
+        while True:
+            drill = host.progress.last_drill
+            if drill is not None and drill.request == LAST_DRILL:
+                break
+            if loop.time() > deadline:
+                self._world.violated(f"archive: {host.name} has made no drill in {DRILL_SECONDS:g} s of peace: {drill}")
+                return
+            await asyncio.sleep(0.25)
+        if drill.result is not DrillResult.SUCCEEDED and not self._faults_of_archive.damaged:
+            self._world.violated(f"archive: {host.name} says of its drill: {drill.message}")
 
     async def _check(self) -> None:
         machine = max(
@@ -121,3 +139,8 @@ class ArchiveScenario(RegionsScenario):
             **self._verdict_of_archive.notes,
             **self._faults_of_archive.happened,
         )
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
