@@ -22,7 +22,10 @@ from rstore_api.proto import rstore_pb2
 
 JUMP = 10**9
 LOST_OF_A_PART = 3
-SHOWN_SECONDS = 120.0
+RAFT = {"electionTimeoutMinMs": 1000, "electionTimeoutMaxMs": 2000, "heartbeatMs": 100}
+TENURE_MS = 15_000
+"""Within that time the primary must take what will be lost; the next primary waits for its end."""
+PATIENCE_SECONDS = 120.0
 Change = tuple[int, bytes]
 """The revision, and the key that was put."""
 
@@ -62,7 +65,7 @@ class Writer:
     async def write(self, count: int) -> None:
         for _ in range(count):
             key = f"w/{len(self.written) % PARTS}/{len(self.written)}"
-            answer = await self._client.put(key, "v", retry_unknown=True, timeout_seconds=30)
+            answer = await self._client.put(key, "v", retry_unknown=True, timeout_seconds=PATIENCE_SECONDS)
             self.written.append((answer.header.revision, key.encode()))
 
 
@@ -86,7 +89,7 @@ async def watching(regions: list[RegionProcesses]) -> AsyncIterator[list[Watcher
                 watchers.append(Watcher(region, at // CLIENTS % PARTS))
                 tasks.append(asyncio.create_task(watchers[-1].follow(client)))
         try:
-            async with asyncio.timeout(SHOWN_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await asyncio.gather(*(watcher.began.wait() for watcher in watchers))
             yield watchers
             for task in tasks:
@@ -110,7 +113,7 @@ async def are_shown(watchers: list[Watcher], change_counts: list[int]) -> None:
     async def missing() -> list[Watcher]:
         return [watcher for watcher in watchers if len(watcher.shown) < change_counts[watcher.part]]
 
-    await eventually(missing, accept=lambda behind: not behind, timeout_seconds=SHOWN_SECONDS)
+    await eventually(missing, accept=lambda behind: not behind, timeout_seconds=PATIENCE_SECONDS)
 
 
 async def write_what_is_lost(east: RegionProcesses, others: list[RegionProcesses], newest: int) -> list[Change]:
@@ -119,13 +122,13 @@ async def write_what_is_lost(east: RegionProcesses, others: list[RegionProcesses
         async with region.client() as client:
             await eventually(client.status, accept=lambda status: status.header.revision >= newest)
     async with east.client(await east.leader()) as client:
-        await client.get("w/")  # it is connected, since the tenure runs out soon
+        await client.get("w/")  # it is connected
         for region in others:
             region.stop()
 
         async def put(number: int) -> None:
             with contextlib.suppress(StoreError):
-                await client.put(f"w/{number % PARTS}/lost-{number}", "v", timeout_seconds=8)
+                await client.put(f"w/{number % PARTS}/lost-{number}", "v", timeout_seconds=30)
 
         await asyncio.gather(*(put(number) for number in range(PARTS * LOST_OF_A_PART)))
         rows = (await client.get_prefix("w/", serializable=True)).kvs
@@ -146,7 +149,7 @@ async def fail_over(newest: int, target: RegionProcesses, lost: RegionProcesses,
     async def promoted() -> rstore_pb2.PromoteResponse:
         return await target.promote(3, newest, where, revision_jump=JUMP)
 
-    await eventually(promoted, timeout_seconds=60)
+    await eventually(promoted)
     await other.set_topology(where)
 
 
@@ -160,7 +163,9 @@ def come_back(region: RegionProcesses) -> None:
 
 @pytest.mark.timeout(600)
 async def test_watchers_are_shown_the_history_that_survives_and_those_who_saw_more_are_told(start_regions) -> None:
-    west, east, south = regions = await start_regions(("eu-west", 1), ("us-east", 3), ("ap-south", 1))
+    west, east, south = regions = await start_regions(
+        ("eu-west", 1), ("us-east", 3), ("ap-south", 1), failover={"leaseDurationMs": TENURE_MS}, raft=RAFT
+    )
     async with (
         Client([one.client_address for region in regions for one in region.replicas], tls=west.client_files) as client,
         watching([east, west, south]) as watchers,
@@ -190,7 +195,7 @@ async def test_watchers_are_shown_the_history_that_survives_and_those_who_saw_mo
         async def behind() -> list[Watcher]:
             return [watcher for watcher in watchers if watcher.shown[-1:] != [last[watcher.part]]]
 
-        await eventually(behind, accept=lambda some: not some, timeout_seconds=SHOWN_SECONDS)
+        await eventually(behind, accept=lambda some: not some, timeout_seconds=PATIENCE_SECONDS)
         for watcher in watchers:
             ours, theirs = of_part(before, watcher.part), of_part(lost, watcher.part)
             count = len(watcher.shown) - len(ours) - len(of_part(after, watcher.part))
@@ -219,7 +224,7 @@ async def _shown_from(client: Client, revision: int, count: int) -> list[Change]
     """What a watch is shown that begins at the revision, until it is so many changes at least."""
     shown: list[Change] = []
     async with (
-        asyncio.timeout(SHOWN_SECONDS),
+        asyncio.timeout(PATIENCE_SECONDS),
         aclosing(client.watch("w/", prefix=True, start_revision=revision)) as items,
     ):
         while len(shown) < count:
