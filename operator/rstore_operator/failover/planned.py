@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
+from rstore_api.domain.epochs import parent_of
 
 from rstore_operator.facts.observed import Observed, ReplicaStatus
 from rstore_operator.resource.state import PLANNED, FailoverIntent, Outcome, Receipt, Step, StepTime, Trigger
@@ -165,18 +166,26 @@ def overtaken(intent: FailoverIntent, observed: Observed) -> ReplicaStatus | Non
 
 
 def overtaken_receipt(intent: FailoverIntent, primary: ReplicaStatus, now: datetime) -> Receipt:
-    """The receipt of an intent that was overtaken; how long writes waited is not known."""
+    """The receipt of an intent that was overtaken; how long writes waited is not known.
+
+    Where its own epoch has begun, in another region, it says in which and after which revision, so that what was lost
+    then is counted here.
+    """
+    to_region, final_revision = intent.to_region, intent.final_revision
+    begun = [start for start in primary.history if start.epoch == intent.epoch and start.region != intent.from_region]
+    if begun and begun[0].region:
+        to_region, final_revision = begun[0].region, parent_of(begun[0])
     return Receipt(
         trigger=intent.trigger,
-        outcome=Outcome.SUCCEEDED if primary.region == intent.to_region else Outcome.ABORTED,
+        outcome=Outcome.SUCCEEDED if begun or primary.region == to_region else Outcome.ABORTED,
         from_region=intent.from_region,
-        to_region=intent.to_region,
+        to_region=to_region,
         asked_for=intent.asked_for,
         epoch=intent.epoch,
         started_at=intent.started_at,
         finished_at=now,
         steps=intent.steps,
-        final_revision=intent.final_revision,
+        final_revision=final_revision,
         write_gap_seconds=0.0,
         reason=f"overtaken: {primary.region} is primary of epoch {primary.epoch} already",
         mode=intent.mode,

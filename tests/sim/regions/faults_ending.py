@@ -58,10 +58,12 @@ class EndingFaults:
         return any(item.connected for item in host.replica.replication.progress())
 
     async def _end(self, host: Host, after_seconds: float) -> bool:
-        """Whether it came to its end, and everything is in another region as it says."""
+        """Whether it came to its end, and everything is in another region as it says; a replica that has received
+        nothing cannot say so."""
         await asyncio.sleep(after_seconds)
+        has_data = host.replica is not None and host.replica.machine.state.epoch > 0
         decision = await host.stop()
-        return decision is not None and decision.safe
+        return decision is not None and decision.safe and has_data
 
     def _only_in(self, region: str) -> list[int]:
         """What was acknowledged in the newest epoch, and was never committed anywhere else."""

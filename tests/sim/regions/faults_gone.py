@@ -71,11 +71,16 @@ class GoneFaults:
 
     def heed(self) -> None:
         """What people do until the regions that stay have a primary: they delete what is there of the others, also what
-        an operator has made again, and accept the loss once they are asked to.
+        an operator has made again, and accept the loss once they are asked to. Where the status was lost, and asks for
+        the primary region back, they put it into the spec again, without its volumes.
         """
         stage = self._stage
         kube, gone = stage.kube, stage.fleet.gone
         if not gone:
+            return
+        ready = next((c["message"] for c in kube.status.get("conditions", ()) if c["type"] == "Ready"), "")
+        if "to spec.regions again" in ready and not kube.status.get("primaryRegion"):
+            self._put_back({name for name in gone if name in ready})
             return
         if gone & {region["name"] for region in kube.spec["regions"]} and not self._take_out(gone):
             gone.clear()  # they were to be taken out when the faults ended, and are all there is
@@ -85,7 +90,7 @@ class GoneFaults:
             kube.runs.lose_volumes(name)
         status, wanted = kube.status, {region["name"] for region in kube.spec["regions"]}
         told = {name for sent in status.get("toldRegions", ()) for name in sent["regions"]}
-        if stage.primary() in wanted and not status.get("failover") and not told & gone:
+        if status.get("primaryRegion") in wanted and not status.get("failover") and not told & gone:
             stage.trace.fault(f"{sorted(gone)} are forgotten")
             gone.clear()
             self.forgotten += 1
@@ -98,6 +103,14 @@ class GoneFaults:
             stage.ask(failover_to=target, failover_mode="forced", accept_data_loss=str(epoch))
         elif reason in ("DataLoss", "FailoverWaits") and "accept-data-loss" not in asked:
             stage.ask(accept_data_loss=str(epoch))
+
+    def _put_back(self, regions: set[str]) -> None:
+        spec: dict[str, Any] = copy.deepcopy(self._stage.kube.spec)
+        named = {region["name"] for region in spec["regions"]}
+        spec["regions"] += [{"name": name, "replicas": 1, "priority": 10} for name in sorted(regions - named)]
+        self._stage.fleet.gone -= regions
+        self._stage.trace.fault(f"{sorted(regions)} are put into the spec again")
+        self._stage.kube.edit(spec)
 
     def _some_to_go(self) -> set[str]:
         """Regions of the spec; none while others are gone, or where no region that stays has a copy that answers."""

@@ -10,9 +10,21 @@ from rstore_api.domain.epochs import REVISION_JUMP, EpochStart, History
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
 from rstore_operator.failover.loss_gate import corrected, expected_loss
+from rstore_operator.failover.planned import overtaken_receipt
 from rstore_operator.failover.scene import Rules
 from rstore_operator.failover.voting import electorate
-from rstore_operator.resource.state import AUTOMATIC, PLANNED, Outcome, QuarantinedTail, Receipt, RegionStatus, Trigger
+from rstore_operator.resource.state import (
+    AUTOMATIC,
+    FORCED,
+    PLANNED,
+    FailoverIntent,
+    Outcome,
+    QuarantinedTail,
+    Receipt,
+    RegionStatus,
+    Step,
+    Trigger,
+)
 
 FIRST = EpochStart(1, 2, "east")
 PLANNED_SECOND = EpochStart(2, 101, "east")
@@ -119,3 +131,22 @@ def test_what_was_never_acknowledged_is_counted_apart() -> None:
     receipt = structs.replace(_receipt(2, 10, 0), acknowledged_kept=True)
     [found] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),), _line((1, 1), (2, 10)))
     assert (found.revisions_lost, found.revisions_unacknowledged) == (0, 3)
+
+
+@pytest.mark.parametrize("epoch", [3, 4])
+def test_a_failover_that_is_resumed_after_it_ended_counts_what_it_lost(epoch: int) -> None:
+    """An older status was restored, in which it was under way; the operator did not reach the new primary at first."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    intent = FailoverIntent(
+        trigger=Trigger.ANNOTATION, from_region="west", to_region="west", asked_for="east", from_epoch=2, epoch=3,
+        step=Step.PROMOTING, started_at=at, final_revision=2 * REVISION_JUMP + 20, aborted=True, mode=FORCED,
+    )  # fmt: skip
+    line = (FIRST, EpochStart(2, 17, "west"), EpochStart(3, 2 * REVISION_JUMP, "east", 110))
+    line += (EpochStart(4, 2 * REVISION_JUMP + 30, "west"),) if epoch == 4 else ()
+    place = line[-1].region
+    primary = ReplicaStatus(f"{place}-0", place, "s", True, f"{place}-0", 1, 0, epoch, epoch, True, True, history=line)
+    receipt = overtaken_receipt(intent, primary, at)
+    assert (receipt.to_region, receipt.final_revision, receipt.outcome) == ("east", 110, Outcome.SUCCEEDED)
+    tail = QuarantinedTail(2, 111, 116, 7, 2985, "2-111-116.wal", 3, revisions=6, fork_revision=110)
+    [corrected_receipt] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),), line)
+    assert corrected_receipt.revisions_lost == 6
