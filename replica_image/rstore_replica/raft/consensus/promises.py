@@ -63,10 +63,14 @@ class Promises:
         self._send(peer, self.standings.of(membership))
 
     def announce(self, membership: Membership, term: int) -> None:
-        """Leader: sends every member what was learnt, and what this replica counts itself for in its term."""
+        """Leader: sends every member what was learnt, and what this replica counts itself for in its term.
+
+        One that leads alone does so before its term and vote are durable: until then it has promised nothing in it.
+        """
         journal = self._journal
         own = replace(self._start, identity=journal.identity, term=term, index=journal.durable_index)
-        self.standings.note(replace(own, voted_for=own.name))
+        if journal.state_durable:
+            self.standings.note(replace(own, voted_for=own.name))
         if self.standings.version != self._announced:
             self._announced = self.standings.version
             for peer in membership.names:

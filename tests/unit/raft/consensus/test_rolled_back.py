@@ -85,3 +85,24 @@ def test_one_that_begins_elects_nobody_before_the_others_have_answered_or_have_h
     group.tick("b")
     replies = [sent.pre_vote_reply.granted for sender, _, sent in group.wire if sent.HasField("pre_vote_reply")]
     assert replies == [granted]
+
+
+def test_a_leader_alone_promises_nothing_in_a_term_that_is_not_durable_yet(tmp_path: Path) -> None:
+    """A slow disk: with the power it loses the term that it leads in, and has not gone back by that."""
+    group = OurGroup("ab", tmp_path)
+    replica = group.replicas["a"]
+    promises, journal = replica.core._promises, replica.journal
+    members = replica.core.membership
+
+    def promised_term() -> int:
+        return max((one.term for one in promises.standings.of(members) if one.name == "a"), default=0)
+
+    before = promised_term()
+    journal.set_state(journal.current_term + 7, "a")
+    promises.announce(members, journal.current_term)
+    assert promised_term() == before
+    pending = journal.take_sync()
+    pending.work()
+    pending.done()
+    promises.announce(members, journal.current_term)
+    assert promised_term() == journal.current_term
