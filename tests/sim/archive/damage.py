@@ -14,10 +14,17 @@ from sim.archive.archive import Contents
 Objects = dict[str, bytes]
 
 
-def damage_one(objects: Objects, store_id: str, rng: random.Random) -> str:
-    """Damages one object of a store's archive; returns its name, "" where there is none."""
-    kind = rng.choice([_flip, _cut, _remove, _forge, _forge, _forge])
-    return kind(objects, store_id, rng)
+NEAREST = 3
+"""How many segments with rows below a revision are near it."""
+
+
+def damage_one(objects: Objects, store_id: str, rng: random.Random, revision: int) -> str:
+    """Damages one object of a store's archive; returns its name, "" where there is none. One in two is a segment that
+    has rows of ``revision`` or below, near it, and is replaced.
+    """
+    if rng.random() < 0.5:
+        return _forge(objects, store_id, rng, revision)
+    return rng.choice([_flip, _cut, _remove])(objects, store_id, rng)
 
 
 def _some(objects: Objects, store_id: str, rng: random.Random) -> str:
@@ -46,16 +53,17 @@ def _remove(objects: Objects, store_id: str, rng: random.Random) -> str:
     return name
 
 
-def _forge(objects: Objects, store_id: str, rng: random.Random) -> str:
+def _forge(objects: Objects, store_id: str, rng: random.Random, revision: int) -> str:
     """A segment is another one that is sound by itself, with other values; not one that no other follows: nothing says
     what that was.
     """
     whole = Contents.of(objects, store_id).segments
     followed = {segment.header.previous.name for segment in whole.values() if segment.header.previous is not None}
-    able = [name for name in whole if name in followed and any(map(_is_able, whole[name].records))]
+    below = [name for name, segment in whole.items() if segment.header.after_revision < revision]
+    able = [name for name in below if name in followed and any(map(_is_able, whole[name].records))]
     if not able:
         return ""
-    name = rng.choice(able)
+    name = rng.choice(able[-NEAREST:])
     forged = [_with_other_values(record) if _is_able(record) else record for record in whole[name].records]
     objects[f"{store_id}/{name}"] = segments.encode(whole[name].header, forged)
     return name

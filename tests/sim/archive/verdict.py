@@ -173,7 +173,7 @@ class ArchiveVerdict:
             self.notes["restores"] += await self._check_restore(
                 copy, store_id, target, epoch, may_fail=bool(self.damaged)
             )
-        await self._check_damage(copy, store_id)
+        await self._check_damage(copy, store_id, newest)
         self.notes.update(
             segments=len(contents.segments),
             branches=len(line.branches),
@@ -255,13 +255,14 @@ class ArchiveVerdict:
             if (restored.plan.revision, table.hash()) != (newest, newest_hash):
                 self._violated(f"the latest state is that of {restored.plan.revision}, another one than {newest} has")
 
-    async def _check_damage(self, copy: MemoryStore, store_id: str) -> None:
+    async def _check_damage(self, copy: MemoryStore, store_id: str, newest: int) -> None:
         """Whatever one object is turned into, a restore says that it cannot, or is right."""
         for _ in range(4):
             targets = await self._some_targets(copy, store_id, 1)
             for target, epoch in targets:
                 damaged = MemoryStore(copy.objects)
-                damage_one(damaged.objects, store_id, self._rng)
+                near = target.revision if isinstance(target, AtRevision) else newest
+                damage_one(damaged.objects, store_id, self._rng, near)
                 right = await self._check_restore(damaged, store_id, target, epoch, may_fail=True)
                 self.notes["restores_of_damaged" if right else "refused_of_damaged"] += 1
 
