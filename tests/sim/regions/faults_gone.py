@@ -79,8 +79,9 @@ class GoneFaults:
         if not gone:
             return
         ready = next((c["message"] for c in kube.status.get("conditions", ()) if c["type"] == "Ready"), "")
-        if "to spec.regions again" in ready and not kube.status.get("primaryRegion"):
-            self._put_back({name for name in gone if name in ready})
+        asked_back = {name for name in gone if "to spec.regions again" in ready and name in ready}
+        if asked_back and not kube.status.get("primaryRegion"):
+            self._put_back(asked_back)
             return
         if gone & {region["name"] for region in kube.spec["regions"]} and not self._take_out(gone):
             gone.clear()  # they were to be taken out when the faults ended, and are all there is
