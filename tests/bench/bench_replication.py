@@ -127,10 +127,23 @@ def lag(pair: Pair, round_trip_ms: float, seconds: float, messages: list[bytes],
     """How long transactions take at that rate."""
     with running(pair) as (source, target):
         warm_up(pair, round_trip_ms, source, target)
-        hosts = (pair.source_host(), pair.target_host())
-        return asyncio.run(
-            lag_meter.measure(hosts, pair.tls_directory, calls.TXN, messages, rate=rate, seconds=seconds)
+        return asyncio.run(_lag(pair, messages, rate, seconds))
+
+
+async def _lag(pair: Pair, messages: list[bytes], rate: float, seconds: float) -> lag_meter.Lag:
+    target = lag_meter.RegionTarget(pair.target_host(), pair.tls_directory)
+    try:
+        return await lag_meter.measure(
+            pair.source_host(),
+            pair.tls_directory,
+            calls.TXN,
+            messages,
+            newest_of_target=target,
+            rate=rate,
+            seconds=seconds,
         )
+    finally:
+        await target.close()
 
 
 def warm_up(pair: Pair, round_trip_ms: float, source: Position, target: Position) -> None:

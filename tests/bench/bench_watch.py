@@ -19,9 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-from bench import calls, contenders, watch_scale
-from bench.h2_load import Plan as LoadPlan
-from bench.h2_load import run_apart
+from bench import calls, contenders, unary_load, watch_scale
 from bench.results import BUILD, Row, head, row, save, show, wanted
 from bench.watch_load import Found, Plan, Watching, stamp
 from integration.replicas.server_processes import CLIENT_PORT
@@ -37,7 +35,6 @@ IDLE_LOADS = {
     "linearizable read": (calls.RANGE, calls.reads(serializable=False)),
     "serializable read": (calls.RANGE, calls.reads(serializable=True)),
 }
-OUTSTANDING = 64
 _PREFIX = "watched/"
 
 
@@ -75,30 +72,11 @@ def watched(contender: contenders.Contender, watches: int, seconds: float, *, st
     return watching.end()
 
 
-def loaded(contender: contenders.Contender, method: str, messages: list[bytes], seconds: float) -> tuple[float, float]:
-    """Calls in a second, 64 outstanding; and the CPU time in ms that all members used for one."""
-    plan = LoadPlan.of(
-        contender.leader_host(),
-        CLIENT_PORT,
-        contender.tls_directory,
-        method,
-        messages,
-        connections=4,
-        outstanding=OUTSTANDING,
-        warmup_seconds=0.4,
-        seconds=seconds,
-    )
-    before = contenders.cpu_seconds(contender.processes())
-    found = run_apart(plan)
-    used = contenders.cpu_seconds(contender.processes()) - before
-    return found.calls_per_second, 1e3 * used / found.calls
-
-
 def idle_watches(contender: contenders.Contender, seconds: float, rounds: int) -> Iterator[Row]:
     """Puts and reads beside idle watches, and beside none: now these come first, now those."""
     idle = Plan(contender.leader_host(), CLIENT_PORT, str(contender.tls_directory), IDLE, "nothing/")
     for what, (method, messages) in IDLE_LOADS.items():
-        name = f"{what}, {OUTSTANDING} outstanding, {IDLE} idle watches"
+        name = f"{what}, {unary_load.OUTSTANDING} outstanding, {IDLE} idle watches"
         if not wanted(name):
             continue
         alone, beside = [], []
@@ -106,14 +84,12 @@ def idle_watches(contender: contenders.Contender, seconds: float, rounds: int) -
             for with_watches in (number % 2 == 1, number % 2 == 0):
                 if with_watches:
                     with Watching(idle) as watching:
-                        beside.append(loaded(contender, method, messages, seconds))
+                        beside.append(unary_load.measure(contender, method, messages, seconds))
                         watching.end()
                 else:
-                    alone.append(loaded(contender, method, messages, seconds))
-        for at, (unit, less) in enumerate((("calls/s", False), ("CPU ms/call", True))):
-            yield row(
-                name, unit, [each[at] for each in beside], "none", [each[at] for each in alone], less_is_better=less
-            )
+                    alone.append(unary_load.measure(contender, method, messages, seconds))
+        for unit, pick, less in unary_load.FIGURES:
+            yield row(name, unit, list(map(pick, beside)), "none", list(map(pick, alone)), less_is_better=less)
 
 
 def shown(servers: Sequence[contenders.Contender], seconds: float, rounds: int) -> Iterator[Row]:

@@ -25,7 +25,7 @@ from integration.replicas.server_processes import (
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2, rstore_pb2_grpc
 
 MEMBERS = 3
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 
 
 class Contender(Protocol):
@@ -85,19 +85,21 @@ def memory_mib(processes: list[subprocess.Popen[bytes]]) -> float:
 
 
 class Ours:
-    """Three replicas of one region, bootstrapped as primary, with the product's defaults."""
+    """The replicas of one region, bootstrapped as primary, with the product's defaults."""
 
-    def __init__(self, directory: Path, authority: Authority, *, name: str, source: Path | None) -> None:
+    def __init__(
+        self, directory: Path, authority: Authority, *, name: str, source: Path | None, members: int = MEMBERS
+    ) -> None:
         """``source`` is another checkout's ``replica_image``; None: this one's."""
         self.name = name
-        self._region = RegionProcesses(
+        self.region = RegionProcesses(
             directory,
             authority,
             region=name,
-            replicas=MEMBERS,
+            replicas=members,
             raft={"electionTimeoutMinMs": 1000, "electionTimeoutMaxMs": 2000, "heartbeatMs": 100},
         )
-        self.tls_directory = self._region.directory / "client"
+        self.tls_directory = self.region.directory / "client"
         self._source = source
 
     def start(self) -> None:
@@ -105,23 +107,23 @@ class Ours:
         if self._source is not None:
             os.environ["PYTHONPATH"] = str(self._source)
         try:
-            self._region.start()
+            self.region.start()
         finally:
             if before is None:
                 os.environ.pop("PYTHONPATH", None)
             else:
                 os.environ["PYTHONPATH"] = before
-        request = rstore_pb2.BootstrapRequest(store_id=STORE_ID, topology=topology(self._region.region, self._region))
+        request = rstore_pb2.BootstrapRequest(store_id=STORE_ID, topology=topology(self.region.region, self.region))
         with self._channel(self.leader_host()) as channel:
             rstore_pb2_grpc.AdminStub(channel).Bootstrap(request, timeout=10)  # type: ignore[no-untyped-call]
 
     def processes(self) -> list[subprocess.Popen[bytes]]:
-        return [replica.process for replica in self._region.replicas if replica.process is not None]
+        return [replica.process for replica in self.region.replicas if replica.process is not None]
 
     def leader_host(self) -> str:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            for replica in self._region.replicas:
+            for replica in self.region.replicas:
                 if replica.process is None or replica.process.poll() is not None:
                     raise RuntimeError(f"{replica.name} ended:\n{replica.log_text()[-2000:]}")
                 with self._channel(replica.host) as channel:
@@ -135,7 +137,7 @@ class Ours:
         raise RuntimeError(f"{self.name}: no leader within {_START_SECONDS:g} s")
 
     def _channel(self, host: str) -> grpc.Channel:
-        return grpc.secure_channel(f"{host}:{PEER_PORT}", credentials(self._region.directory / "operator"))
+        return grpc.secure_channel(f"{host}:{PEER_PORT}", credentials(self.region.directory / "operator"))
 
 
 class Etcd:

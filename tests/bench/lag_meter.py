@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,29 +31,47 @@ class Lag:
     """What was really written, in calls."""
 
 
-class _Calls:
-    def __init__(self, host: str, tls_directory: Path, method: str) -> None:
-        self.channel = grpc.aio.secure_channel(f"{host}:{CLIENT_PORT}", credentials(tls_directory))
-        self.call = self.channel.unary_unary(method)
+Newest = Callable[[], Awaitable[int]]
+"""Returns the newest revision that the target has."""
+
+
+class RegionTarget:
+    """The revision of a server, as it answers itself: a target of :func:`measure`."""
+
+    def __init__(self, host: str, tls_directory: Path) -> None:
+        self._channel = grpc.aio.secure_channel(f"{host}:{CLIENT_PORT}", credentials(tls_directory))
+        self._range = self._channel.unary_unary("/etcdserverpb.KV/Range")
+        self._read = rpc_pb2.RangeRequest(key=b"\0", serializable=True).SerializeToString()
+
+    async def __call__(self) -> int:
+        return int(rpc_pb2.RangeResponse.FromString(await self._range(self._read)).header.revision)
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._channel.close()
 
 
 async def measure(
-    hosts: tuple[str, str], tls_directory: Path, method: str, messages: list[bytes], *, rate: float, seconds: float
+    host: str,
+    tls_directory: Path,
+    method: str,
+    messages: list[bytes],
+    *,
+    newest_of_target: Newest,
+    rate: float,
+    seconds: float,
+    poll_seconds: float = POLL_SECONDS,
 ) -> Lag:
-    """Calls ``method`` ``rate`` times a second on the first of the hosts and watches the second.
+    """Calls ``method`` ``rate`` times a second on ``host`` and watches the target.
 
     Each call makes one revision at the source and, in the same order, one at the target.
     """
-    source, target = _Calls(hosts[0], tls_directory, method), _Calls(hosts[1], tls_directory, "/etcdserverpb.KV/Range")
+    channel = grpc.aio.secure_channel(f"{host}:{CLIENT_PORT}", credentials(tls_directory))
+    call = channel.unary_unary(method)
     acked: list[float] = []
     seen: list[tuple[int, float]] = []
     ended = asyncio.Event()
-    read = rpc_pb2.RangeRequest(key=b"\0", serializable=True).SerializeToString()
-
-    async def revision() -> int:
-        return int(rpc_pb2.RangeResponse.FromString(await target.call(read)).header.revision)
-
-    first = await revision()
+    first = await newest_of_target()
 
     async def watch() -> None:
         newest = first
@@ -62,14 +81,14 @@ async def measure(
                 deadline = min(deadline, time.monotonic() + SETTLE_SECONDS)
             if time.monotonic() > deadline:
                 return
-            now_at = await revision()
+            now_at = await newest_of_target()
             if now_at > newest:
                 newest = now_at
                 seen.append((newest - first, time.monotonic()))
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(poll_seconds)
 
     async def write(message: bytes) -> None:
-        await source.call(message)
+        await call(message)
         acked.append(time.monotonic())
 
     watching = asyncio.create_task(watch())
@@ -86,8 +105,7 @@ async def measure(
     took = time.monotonic() - begun
     ended.set()
     await watching
-    for calls in (source, target):
-        await calls.channel.close()
+    await channel.close()
     lags = _lags(acked, seen)
     return Lag(_percentile(lags, 50) * 1e3, _percentile(lags, 99) * 1e3, len(acked), len(acked) / took)
 
