@@ -134,6 +134,7 @@ class ArchiveScenario(RegionsScenario):
     def _note_archive(self) -> None:
         self._world.notes.update(
             archivers=sum(host.starts for host in self._archivers),
+            objects=len(self.objects.ever),
             lost_requests=self.objects.lost,
             damaged=len(self._faults_of_archive.damaged),
             **self._verdict_of_archive.notes,
