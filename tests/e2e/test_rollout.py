@@ -168,7 +168,7 @@ async def test_a_pod_that_is_lost_while_a_roll_is_blocked_comes_back_from_the_te
         pods = (await shop.kube_get("pods", f"-l={pod_selector(shop.name, 'eu-west')}"))["items"]
         return [is_ready(pod) and pod["metadata"]["uid"] != before["metadata"]["uid"] for pod in pods] == [True]
 
-    await shop.wait_steady()
+    await put_primary(shop, "us-east")  # so that eu-west is not the first region
     before = await lost()
     await set_image("no-such-replica:1")
     try:
