@@ -172,12 +172,13 @@ def overtaken_receipt(intent: FailoverIntent, primary: ReplicaStatus, now: datet
     then is counted here.
     """
     to_region, final_revision = intent.to_region, intent.final_revision
-    begun = [start for start in primary.history if start.epoch == intent.epoch and start.region != intent.from_region]
-    if begun and begun[0].region:
-        to_region, final_revision = begun[0].region, parent_of(begun[0])
+    elsewhere = (start for start in primary.history if start.region not in ("", intent.from_region))
+    begun = next((start for start in elsewhere if start.epoch == intent.epoch), None)
+    if begun is not None:
+        to_region, final_revision = begun.region, parent_of(begun)
     return Receipt(
         trigger=intent.trigger,
-        outcome=Outcome.SUCCEEDED if begun or primary.region == to_region else Outcome.ABORTED,
+        outcome=Outcome.SUCCEEDED if begun is not None or primary.region == to_region else Outcome.ABORTED,
         from_region=intent.from_region,
         to_region=to_region,
         asked_for=intent.asked_for,

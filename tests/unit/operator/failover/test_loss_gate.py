@@ -150,3 +150,16 @@ def test_a_failover_that_is_resumed_after_it_ended_counts_what_it_lost(epoch: in
     tail = QuarantinedTail(2, 111, 116, 7, 2985, "2-111-116.wal", 3, revisions=6, fork_revision=110)
     [corrected_receipt] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),), line)
     assert corrected_receipt.revisions_lost == 6
+
+
+@pytest.mark.parametrize("region", ["", "west"], ids=["not known", "the one that was left"])
+def test_an_overtaken_failover_whose_epoch_is_not_known_to_have_begun_elsewhere_is_aborted(region: str) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    intent = FailoverIntent(
+        trigger=Trigger.ANNOTATION, from_region="west", to_region="south", from_epoch=2, epoch=3, step=Step.PROMOTING,
+        started_at=at, final_revision=120, mode=FORCED,
+    )  # fmt: skip
+    line = (FIRST, EpochStart(3, REVISION_JUMP, region, 110), EpochStart(4, 2 * REVISION_JUMP, "east", 115))
+    primary = ReplicaStatus("east-0", "east", "s", True, "east-0", 1, 0, 4, 4, True, True, history=line)
+    receipt = overtaken_receipt(intent, primary, at)
+    assert (receipt.to_region, receipt.final_revision, receipt.outcome) == ("south", 120, Outcome.ABORTED)
