@@ -33,7 +33,7 @@ from rstore_wire import frames
 from unit.wire.test_hostile import body
 from unit.wire.wire_servers import RawClient
 
-TURNS = 8
+TURNS = 3
 CALM_SECONDS, ATTACK_SECONDS = 1.0, 1.5
 KEPT_SHARE = 0.5
 """Of its rate, what an honest writer keeps at least."""
