@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -53,23 +53,25 @@ class KeyTable:
         most ``max_bytes`` there. Raises TableUnusable.
         """
         self.revision = 1
-        try:
-            self._folder = TemporaryDirectory(prefix=FOLDER_PREFIX, dir=directory)
-        except OSError as error:
-            raise TableUnusable(f"no temporary folder could be made: {error}") from error
-        with self._usable():
-            self._database = sqlite3.connect(
-                Path(self._folder.name) / "keys.sqlite", isolation_level=None, check_same_thread=False
-            )
-            # Nothing of it is needed after a crash, so nothing is synced and nothing can be taken back.
-            for setting in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
-                self._database.execute(f"PRAGMA {setting}")
-            self._database.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
-            if max_bytes is not None:
-                page_bytes = self._database.execute("PRAGMA page_size").fetchone()[0]
-                self._database.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
-            self._database.execute(_TABLE)
-            self._database.execute("BEGIN")
+        with ExitStack() as made:
+            try:
+                self._folder = made.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX, dir=directory))
+            except OSError as error:
+                raise TableUnusable(f"no temporary folder could be made: {error}") from error
+            with self._usable():
+                file = Path(self._folder) / "keys.sqlite"
+                self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+                made.callback(self._database.close)
+                # Nothing of it is needed after a crash, so nothing is synced and nothing can be taken back.
+                for setting in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+                    self._database.execute(f"PRAGMA {setting}")
+                self._database.execute(f"PRAGMA cache_size = -{cache_bytes >> 10}")
+                if max_bytes is not None:
+                    page_bytes = self._database.execute("PRAGMA page_size").fetchone()[0]
+                    self._database.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
+                self._database.execute(_TABLE)
+                self._database.execute("BEGIN")
+            self._made = made.pop_all()
 
     def __enter__(self) -> KeyTable:
         return self
@@ -81,8 +83,7 @@ class KeyTable:
 
     def close(self) -> None:
         """Removes the file."""
-        self._database.close()
-        self._folder.cleanup()
+        self._made.close()
 
     # ------------------------------------------------------------------------------------------ writing
 
@@ -189,7 +190,7 @@ class KeyTable:
         try:
             yield
         except sqlite3.Error as error:
-            raise TableUnusable(f"{self._folder.name}: {error}") from error
+            raise TableUnusable(f"{self._folder}: {error}") from error
 
 
 def _within(key: bytes, range_end: bytes) -> tuple[str, tuple[object, ...]]:

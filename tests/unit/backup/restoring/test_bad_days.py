@@ -272,6 +272,13 @@ async def test_a_full_disk_is_an_error_and_leaves_no_file(archive: Archived, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_table_that_cannot_be_made_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(TableUnusable) as raised:
+        KeyTable(tmp_path, max_bytes=4096)
+    assert list(tmp_path.iterdir()) == [], "it is removed, though the traceback still has the object"
+    assert "database or disk is full" in str(raised.value)
+
+
 async def test_a_folder_that_is_not_there_is_an_error(archive: Archived, tmp_path: Path) -> None:
     with pytest.raises(TableUnusable, match="no temporary folder"):
         await restorable(archive.store, STORE_ID, Latest(), directory=tmp_path / "missing", begin=print, advance=print)
