@@ -15,7 +15,7 @@ from rstore_replica.api.http.checks import Checks, Sources
 from rstore_replica.api.http.gateway import Find, Gateway
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.kv import KvService
-from rstore_replica.api.services.maintenance import ALARM_TIMEOUT_SECONDS, MaintenanceService
+from rstore_replica.api.services.maintenance import MaintenanceService
 from rstore_replica.process.life import Life
 from rstore_replica.raft.group import Group
 
@@ -39,7 +39,7 @@ def client_http(
         return await kv.range(request, _call(seconds))
 
     async def alarms() -> Sequence[str]:
-        return _names(await maintenance.alarms(_call(ALARM_TIMEOUT_SECONDS)))
+        return _names(await maintenance.alarms())
 
     sources = Sources(
         read=read,

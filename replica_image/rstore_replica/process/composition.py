@@ -17,6 +17,7 @@ from rstore_api.logs import get_logger
 
 from rstore_replica.api.access.callers import has_lost
 from rstore_replica.api.access.control import AccessControl
+from rstore_replica.api.alarms.store_alarms import StoreAlarms, other_members
 from rstore_replica.api.auth.guard import Guard
 from rstore_replica.api.auth.passwords import Passwords
 from rstore_replica.api.batcher import Batcher
@@ -282,7 +283,17 @@ class Replica:
         election = ElectionService(calls=calls, candidates=candidates)
         maintenance = MaintenanceService(
             calls=calls,
-            router=self._router,
+            alarms=StoreAlarms(
+                members=lambda: other_members(
+                    machine.state,
+                    locations,
+                    region=config.region,
+                    replica=self._place.name,
+                    to_others=config.routing.forward,
+                ),
+                ask=forwarder.ask,
+                clock=self._clock.monotonic,
+            ),
             machine=machine,
             group=group,
             identity=identity,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
-from integration.replicas.server_processes import RegionProcesses, eventually, topology
+from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, eventually, topology
 from integration.replicas.test_etcdctl import ETCDCTL, EtcdCtl
 from rstore_api import methods
 from rstore_api.client import Client
@@ -106,6 +107,42 @@ async def test_a_full_primary_is_listed_and_is_unhealthy_wherever_one_asks(start
     assert "alarm:NOSPACE" in await EtcdCtl(west)("alarm", "list")
     assert "is unhealthy" in await EtcdCtl(west).fails("endpoint", "health")
     assert "database space exceeded" in await EtcdCtl(west).fails("put", "more", "v" * 1000)
+
+
+async def test_a_member_without_space_is_listed_wherever_one_asks(start_regions) -> None:
+    east, west = await start_regions(("us-east", 3), ("eu-west", 1))
+    async with east.client() as client:
+        for number in range(10):
+            await client.put(f"key-{number}", "v" * 200_000)
+        leader = await east.leader()
+        full = next(replica for replica in east.replicas if replica is not leader)
+        settings = json.loads((east.directory / "replica.json").read_text())
+        small = full.directory / "small.json"
+        small.write_text(json.dumps(settings | {"limits": {"quotaBytes": QUOTA_BYTES}}))
+        await full.end()
+        full.start(f"--config={small}")
+        listed = f"memberID:{await _id_of(east, full)} alarm:NOSPACE"
+        for region, replica in [*((east, each) for each in east.replicas), (west, west.replicas[0])]:
+            etcdctl = EtcdCtl(region, replica)
+            await eventually(partial(_ask, etcdctl), accept=lambda printed: printed == listed)
+            assert "is unhealthy" in await etcdctl.fails("endpoint", "health")
+        await full.end()
+        for etcdctl in (EtcdCtl(east, leader), EtcdCtl(west)):
+            await eventually(partial(_ask, etcdctl), accept=lambda printed: printed == "")
+
+
+async def _ask(etcdctl: EtcdCtl) -> str | None:
+    """Returns the list of alarms; None where there is no answer yet."""
+    try:
+        return (await etcdctl("alarm", "list")).strip()
+    except AssertionError:
+        return None
+
+
+async def _id_of(region: RegionProcesses, replica: ReplicaProcess) -> int:
+    async with region.client() as client:
+        members = (await client.member_list()).members
+    return next(member.ID for member in members if member.name == f"{region.region}/{replica.name}")
 
 
 async def _fill(client: Client, size: int) -> None:

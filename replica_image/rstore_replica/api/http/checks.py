@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from rstore_api.errors import StoreError
 
 READ_SECONDS = 7.0
 """How long a read may take until it counts as failed: as of etcd with its default election timeout."""
 NO_LEADER = "RAFT NO LEADER"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Sources:
 
     read: Callable[[bool, float], Awaitable[object]]
     """Reads one key, serializably or else linearizably, in so many seconds at most. Raises StoreError."""
-    alarms: Callable[[], Coroutine[Any, Any, Sequence[str]]]
+    alarms: Callable[[], Awaitable[Sequence[str]]]
     """Returns the names of all alarms that ``AlarmList`` would list, such as NOSPACE."""
     own_alarms: Callable[[], Sequence[str]]
     """Returns the names of this replica's alarms, without asking another one."""
@@ -30,11 +28,11 @@ class Sources:
 
 
 class Checks:
-    """The checks of one replica. However many ask, one question of each kind to other replicas is under way at most."""
+    """The checks of one replica. However many ask, one read of each kind is under way at most."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._under_way: dict[str, asyncio.Task[Any]] = {}
+        self._reads: dict[bool, asyncio.Task[str]] = {}
         self._checks: Mapping[str, Callable[[], Awaitable[str]]] = {
             "data_corruption": self._no_corruption,
             "serializable_read": self._serializable_read,
@@ -46,7 +44,7 @@ class Checks:
 
     async def health(self, *, excluded_alarms: Collection[str], serializable: bool) -> str:
         """Returns why the replica is not healthy, in etcd's words; "" when it is; ``serializable``: by itself."""
-        alarms = self._sources.own_alarms() if serializable else await self._shared("alarms", self._sources.alarms)
+        alarms = self._sources.own_alarms() if serializable else await self._sources.alarms()
         for alarm in alarms:
             if alarm not in excluded_alarms:
                 return f"ALARM {alarm}"
@@ -72,16 +70,12 @@ class Checks:
         return await self._read(False)
 
     async def _read(self, serializable: bool) -> str:
-        kind = "serializable" if serializable else "linearizable"
-        return await self._shared(kind, lambda: self._begin_read(serializable))
-
-    async def _shared(self, kind: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Returns the answer to the question of this kind that is under way, or else to a new one."""
-        question: asyncio.Task[T] | None = self._under_way.get(kind)
-        if question is None:
-            question = self._under_way[kind] = asyncio.create_task(ask())
-            question.add_done_callback(lambda _task: self._under_way.pop(kind, None))
-        return await asyncio.shield(question)
+        """Returns what is wrong with the read that is under way, or else with a new one."""
+        reading = self._reads.get(serializable)
+        if reading is None:
+            reading = self._reads[serializable] = asyncio.create_task(self._begin_read(serializable))
+            reading.add_done_callback(lambda _task: self._reads.pop(serializable, None))
+        return await asyncio.shield(reading)
 
     async def _begin_read(self, serializable: bool) -> str:
         try:

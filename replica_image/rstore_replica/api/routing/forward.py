@@ -1,4 +1,5 @@
-"""Handing a request on to the primary's leader, on the client port, with this replica's own certificate.
+"""Handing a request on to the primary's leader, on the client port, with this replica's own certificate; and asking
+other replicas there for this one.
 
 A request that changes something is sent to one replica after another only while each says, or the lack of a
 connection proves, that nothing happened. A connection that breaks after sending leaves OutcomeUnknown.
@@ -14,6 +15,7 @@ from rstore_api.client.identity import format_request_id
 from rstore_api.dialling.channels import Resolve, system_resolve
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.dialling.pool import Pool
+from rstore_api.domain.limits import MAX_REGIONS, MAX_REPLICAS
 from rstore_api.errors import (
     REQUEST_ID_KEY,
     DeadlineExceeded,
@@ -29,14 +31,14 @@ from rstore_api.errors import (
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
-from rstore_replica.api.auth.credentials import FORWARDED_KEY
+from rstore_replica.api.auth.credentials import FORWARDED_KEY, SYSTEM
 from rstore_replica.api.routing.route import ForwardTo
 from rstore_replica.tls import CertificateStore
 
 CLIENT_KEY = "rstore-forwarded-for"
 """Metadata of such a request: the address of the client, see ``CallInfo.client``."""
 
-MAX_ENDPOINTS = 64
+MAX_ENDPOINTS = MAX_REGIONS * MAX_REPLICAS
 MAX_IN_FLIGHT = 4096
 CONNECT_TIMEOUT_SECONDS = 1.0
 ABANDON_SECONDS = 0.5
@@ -93,6 +95,16 @@ class Forwarder:
             return await self._call(target, method, request, deadline=deadline, metadata=metadata)
         finally:
             self._in_flight -= 1
+
+    async def ask(
+        self, member: tuple[str, str], method: Method[RequestT, ResponseT], request: RequestT, seconds: float
+    ) -> ResponseT:
+        """Returns what one replica, named by region and client address, answers by itself to a question of this one's
+        own. Raises StoreError.
+        """
+        metadata = (*self._metadata, *SYSTEM.metadata(None))
+        async with self._endpoints.use(member) as endpoint:
+            return await endpoint.call(method, request, timeout_seconds=seconds, metadata=metadata)
 
     def primary_is(self, region: str) -> None:
         """Notes the primary region: soon after another has become it, no answer of the one before is waited for.

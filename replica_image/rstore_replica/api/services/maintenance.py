@@ -1,4 +1,4 @@
-"""etcd's Maintenance service, but for Snapshot: about this replica, and of alarms about the primary region, too."""
+"""etcd's Maintenance service, but for Snapshot: about this replica, but for alarms, which are those of all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import rstore_api
 from rstore_api import methods
 from rstore_api.domain import etcd_version
@@ -21,15 +20,15 @@ from rstore_api.errors import (
     NotLeader,
     NotReady,
     NotSupported,
-    StoreError,
     WrongDowngradeVersion,
 )
 from rstore_api.proto import rpc_pb2
 
+from rstore_replica.api.alarms.store_alarms import StoreAlarms
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group, Machine
-from rstore_replica.api.routing.router import CallInfo, Router
+from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.turns import Turns
 from rstore_replica.raft.types import GroupStatus, Role
 
@@ -39,21 +38,19 @@ VERSION_KEY = "rstore-version"
 MAX_HASHES = 2
 """At a time; each takes up to half of the event loop's time."""
 MAX_WAITING_HASHES = 64
-ALARM_TIMEOUT_SECONDS = 1.0
-"""How long the primary's leader may take to list its alarms; without an answer, those of this replica are listed."""
 TRANSFER_TIMEOUT_SECONDS = 5.0
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
 
 class MaintenanceService:
-    """Answers for this replica; asks another one only for its alarms."""
+    """Answers for this replica; asks others only for their alarms."""
 
     def __init__(
         self,
         *,
         calls: Calls,
-        router: Router,
+        alarms: StoreAlarms,
         machine: Machine,
         group: Group,
         identity: Identity,
@@ -62,7 +59,7 @@ class MaintenanceService:
     ) -> None:
         """``not_ready_reason`` is "" when the replica is ready."""
         self._calls = calls
-        self._router = router
+        self._alarms = alarms
         self._machine = machine
         self._group = group
         self._identity = identity
@@ -81,14 +78,14 @@ class MaintenanceService:
         self._calls.serve(server, methods.DOWNGRADE, self.downgrade)
 
     async def alarm(self, request: rpc_pb2.AlarmRequest, call: CallInfo) -> rpc_pb2.AlarmResponse:
-        """Lists the NOSPACE alarms of this replica and of the primary's leader, which refuses writes for it.
+        """Lists the NOSPACE alarms of every member that answers; to another member those of this replica alone.
 
         An alarm comes and goes with the space, so DEACTIVATE only answers which of those it names are on. Raises
         NotSupported for ACTIVATE.
         """
         if request.action == rpc_pb2.AlarmRequest.ACTIVATE:
             raise NotSupported("alarms come and go by themselves, with the space there is")
-        alarms = await self.alarms(call)
+        alarms = self.own_alarms() if call.forwarded else await self.alarms()
         if request.action == rpc_pb2.AlarmRequest.DEACTIVATE:
             alarms = [alarm for alarm in alarms if alarm.memberID == request.memberID]
         wanted = request.alarm in (rpc_pb2.AlarmType.NONE, rpc_pb2.AlarmType.NOSPACE)
@@ -96,27 +93,9 @@ class MaintenanceService:
         self._identity.fill(response.header, revision=self._machine.revision)
         return response
 
-    async def alarms(self, call: CallInfo) -> list[rpc_pb2.AlarmMember]:
-        """Returns the alarms of this replica and of the primary's leader."""
-        alarms = (*await self._primarys_alarms(call), *self.own_alarms())
-        return list({alarm.memberID: alarm for alarm in alarms}.values())
-
-    async def _primarys_alarms(self, call: CallInfo) -> list[rpc_pb2.AlarmMember]:
-        """Returns the alarms of the primary's leader; none where it does not answer."""
-        if call.forwarded:
-            return []
-
-        async def local() -> rpc_pb2.AlarmResponse:
-            return rpc_pb2.AlarmResponse(alarms=self.own_alarms())
-
-        deadline = min(call.deadline, asyncio.get_running_loop().time() + ALARM_TIMEOUT_SECONDS)
-        try:
-            answer = await self._router.serve(
-                methods.ALARM, rpc_pb2.AlarmRequest, local, call=msgspec.structs.replace(call, deadline=deadline)
-            )
-        except StoreError:
-            return []
-        return list(answer.alarms)
+    async def alarms(self) -> list[rpc_pb2.AlarmMember]:
+        """Returns the alarms of every member that answers."""
+        return [*self.own_alarms(), *await self._alarms.of_others()]
 
     def own_alarms(self) -> list[rpc_pb2.AlarmMember]:
         """Returns the alarms of this replica."""

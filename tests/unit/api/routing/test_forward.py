@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from rstore_api import methods
 from rstore_api.domain.topology import ReplicaAddress
-from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
+from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown, Unreachable
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.auth.credentials import FORWARDED_KEY
 from rstore_replica.api.routing.forward import CLIENT_KEY, Forwarder
@@ -109,6 +109,16 @@ async def test_what_is_handed_on_is_marked(servers, forwarder: Forwarder) -> Non
     finally:
         await marked.stop()
     assert {(FORWARDED_KEY, "orders-eu-west-0"), (CLIENT_KEY, "ipv4:10.1.2.3")} <= set(seen)
+
+
+async def test_a_replica_that_is_asked_for_itself_is_not_taken_for_the_leader(servers, forwarder: Forwarder) -> None:
+    await forwarder.ask(("us-east", servers[2].address), methods.RANGE, rpc_pb2.RangeRequest(key=b"k"), 5.0)
+    assert servers[2].metadata[0][FORWARDED_KEY] == "orders-eu-west-0"
+    await _put(forwarder, _target(*servers))
+    assert _asked(servers) == [1, 0, 1]
+    await servers[1].stop()
+    with pytest.raises(Unreachable):
+        await forwarder.ask(("us-east", servers[1].address), methods.RANGE, rpc_pb2.RangeRequest(key=b"k"), 5.0)
 
 
 async def test_what_hangs_in_a_region_that_is_primary_no_more_is_not_waited_for(servers, forwarder: Forwarder) -> None:

@@ -11,7 +11,6 @@ from rstore_api.errors import (
     BadLeaderTransferee,
     DeadlineExceeded,
     LeaderTransferTimedOut,
-    NoPrimary,
     NotLeader,
     NotSupported,
     StoreError,
@@ -51,24 +50,22 @@ class _Machine:
         return SimpleNamespace(hash=1, hash_revision=revision, compact_revision=0)
 
 
-class _Router:
-    """Serves here, or answers as the primary's leader does, or refuses."""
+class _Others:
+    """The alarms of other members."""
 
-    def __init__(self, answer: Any = None) -> None:
-        self.answer = answer
+    def __init__(self, *members: int) -> None:
+        self.members = members
 
-    async def serve(self, _method: Any, _request: Any, local: Any, *, call: CallInfo) -> Any:
-        if isinstance(self.answer, StoreError):
-            raise self.answer
-        return await local() if self.answer is None else self.answer
+    async def of_others(self) -> list[rpc_pb2.AlarmMember]:
+        return [rpc_pb2.AlarmMember(memberID=member, alarm=NOSPACE) for member in self.members]
 
 
 def _service(
-    machine: Any, group: Any, *, not_ready_reason: str = "", router: _Router | None = None
+    machine: Any, group: Any, *, not_ready_reason: str = "", others: tuple[int, ...] = ()
 ) -> MaintenanceService:
     return MaintenanceService(
         calls=None,  # type: ignore[arg-type]
-        router=router or _Router(),  # type: ignore[arg-type]
+        alarms=_Others(*others),  # type: ignore[arg-type]
         machine=machine,
         group=group,
         identity=Identity(region="us-east", replica=NAMES[0], machine=machine, group=group),
@@ -124,33 +121,31 @@ async def test_status_says_what_is_wrong_in_etcds_words(
 
 GET, ACTIVATE, DEACTIVATE = rpc_pb2.AlarmRequest.GET, rpc_pb2.AlarmRequest.ACTIVATE, rpc_pb2.AlarmRequest.DEACTIVATE
 NOSPACE, CORRUPT = rpc_pb2.AlarmType.NOSPACE, rpc_pb2.AlarmType.CORRUPT
-PRIMARYS = rpc_pb2.AlarmResponse(alarms=[rpc_pb2.AlarmMember(memberID=9, alarm=NOSPACE)])
 OWN = member_id("store", "us-east", NAMES[0])
 
 
 @pytest.mark.parametrize(
-    ("no_space", "primarys", "request_", "members"),
+    ("no_space", "others", "request_", "members"),
     [
-        (False, None, rpc_pb2.AlarmRequest(), []),
-        (True, None, rpc_pb2.AlarmRequest(), [OWN]),
-        (False, PRIMARYS, rpc_pb2.AlarmRequest(), [9]),
-        (True, PRIMARYS, rpc_pb2.AlarmRequest(alarm=NOSPACE), [9, OWN]),
-        (True, PRIMARYS, rpc_pb2.AlarmRequest(alarm=CORRUPT), []),
-        (True, NoPrimary(), rpc_pb2.AlarmRequest(), [OWN]),
-        (True, PRIMARYS, rpc_pb2.AlarmRequest(action=DEACTIVATE, memberID=9, alarm=NOSPACE), [9]),
-        (True, PRIMARYS, rpc_pb2.AlarmRequest(action=DEACTIVATE, memberID=5, alarm=NOSPACE), []),
+        (False, (), rpc_pb2.AlarmRequest(), []),
+        (True, (), rpc_pb2.AlarmRequest(), [OWN]),
+        (False, (9,), rpc_pb2.AlarmRequest(), [9]),
+        (True, (9, 4), rpc_pb2.AlarmRequest(alarm=NOSPACE), [OWN, 9, 4]),
+        (True, (9,), rpc_pb2.AlarmRequest(alarm=CORRUPT), []),
+        (True, (9,), rpc_pb2.AlarmRequest(action=DEACTIVATE, memberID=9, alarm=NOSPACE), [9]),
+        (True, (9,), rpc_pb2.AlarmRequest(action=DEACTIVATE, memberID=5, alarm=NOSPACE), []),
     ],
 )
-async def test_alarms_are_those_of_this_replica_and_of_the_primarys_leader(
-    no_space: bool, primarys: Any, request_: rpc_pb2.AlarmRequest, members: list[int]
+async def test_alarms_are_those_of_all_members(
+    no_space: bool, others: tuple[int, ...], request_: rpc_pb2.AlarmRequest, members: list[int]
 ) -> None:
-    service = _service(_Machine(no_space=no_space), FakeGroup(), router=_Router(primarys))
+    service = _service(_Machine(no_space=no_space), FakeGroup(), others=others)
     answer = await service.alarm(request_, _call())
     assert [alarm.memberID for alarm in answer.alarms] == members
 
 
 async def test_an_alarm_that_another_replica_asks_for_is_the_own_one() -> None:
-    service = _service(_Machine(no_space=True), FakeGroup(), router=_Router(PRIMARYS))
+    service = _service(_Machine(no_space=True), FakeGroup(), others=(9,))
     answer = await service.alarm(rpc_pb2.AlarmRequest(), _call(forwarded=True))
     assert [alarm.memberID for alarm in answer.alarms] == [OWN]
 

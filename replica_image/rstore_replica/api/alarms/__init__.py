@@ -1,0 +1,1 @@
+"""The alarms of a store's members, as each member says them itself."""
