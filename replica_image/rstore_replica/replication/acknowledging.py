@@ -74,7 +74,7 @@ class Acknowledging:
         self._count = 0
         self._arrived = 0
         self._timer: Timer | None = None
-        self._readers: set[asyncio.Future[None]] = set()
+        self._readers: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._finding_start: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
         self._was_in_sync = True
@@ -333,12 +333,12 @@ class Acknowledging:
     async def _news(self, seconds: float) -> None:
         reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         timer = self._clock.call_later(seconds, lambda: None if reader.done() else reader.set_result(None))
-        self._readers.add(reader)
+        self._readers[reader] = None
         try:
             await reader
         finally:
             timer.cancel()
-            self._readers.discard(reader)
+            self._readers.pop(reader, None)
 
     def _wake_readers(self) -> None:
         for reader in self._readers:
