@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,27 @@ class Stuck(RuntimeError):  # noqa: N818
     """Nothing is left to do though somebody waits, or the run does not come to an end."""
 
 
+class _Numbered:
+    """A hash that is the same in every process, so that sets are walked in the same order; by default it is where the
+    object is in memory.
+    """
+
+    def __init__(self, *args: Any, loop: VirtualLoop, **options: Any) -> None:
+        self._number = next(loop.numbers)
+        super().__init__(*args, loop=loop, **options)  # type: ignore[call-arg] # it comes before a future or task
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Future(_Numbered, asyncio.Future[Any]):
+    pass
+
+
+class _Task(_Numbered, asyncio.Task[Any]):
+    pass
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """The event loop of one run, which raises :class:`Stuck` after ``max_callbacks`` callbacks."""
 
@@ -32,6 +54,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = START_SECONDS
         self._left = max_callbacks
         self.callbacks = 0
+        self.numbers = itertools.count()
+        """Of its futures and tasks."""
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timer_count = 0
         self._started: list[asyncio.Task[Any]] = []
@@ -40,11 +64,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _start(self, _loop: object, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         """Held until the run is over: a process that has died does not clean up when nobody waits for it any more."""
-        task = asyncio.Task(coroutine, loop=self, **options)
+        task = _Task(coroutine, loop=self, **options)
         self._started.append(task)
         if len(self._started) >= KEPT_TASKS:
             self._drop_ended()
         return task
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Returns one with a number."""
+        return _Future(loop=self)
 
     def mistakes(self) -> list[Exception]:
         """The errors with which tasks ended so far that no code raises on purpose."""

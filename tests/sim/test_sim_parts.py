@@ -40,6 +40,17 @@ def test_waiting_for_nothing_is_reported() -> None:
         run(work())
 
 
+def test_sets_of_tasks_and_futures_are_walked_in_the_same_order_in_every_process() -> None:
+    async def order() -> tuple[list[int], list[int]]:
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in range(50)]
+        tasks = [asyncio.ensure_future(asyncio.sleep(0)) for _ in range(50)]
+        await asyncio.wait(tasks)
+        return [futures.index(future) for future in set(futures)], [tasks.index(task) for task in set(tasks)]
+
+    assert run(order()) == run(order())
+
+
 class Forgotten:
     """A scenario in which a task ends with an error that nobody waits for."""
 
