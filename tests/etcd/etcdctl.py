@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,23 @@ class Printed:
     error: str
 
 
+class Running:
+    """A command under way."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def line(self) -> str:
+        """Waits for the next line that it prints, and returns it."""
+        assert self._process.stdout is not None
+        return _normal(self._process.stdout.readline())
+
+    def end(self) -> None:
+        """Ends it as Ctrl-C does, in good order."""
+        self._process.terminate()
+        self._process.wait(RUN_SECONDS)
+
+
 class EtcdCtl:
     """Runs etcdctl against a server, in an empty directory of its own."""
 
@@ -70,6 +89,12 @@ class EtcdCtl:
 
     def lines(self, count: int, *arguments: str) -> list[str]:
         """Runs a command that does not end by itself; returns the first lines that it prints."""
+        with self.running(*arguments) as running:
+            return [running.line() for _ in range(count)]
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[Running]:
+        """Runs a command until the context is left, if it does not end before."""
         process = subprocess.Popen(
             [etcd_process.directory() / "etcdctl", *self._flags, *arguments],
             stdout=subprocess.PIPE,
@@ -77,12 +102,12 @@ class EtcdCtl:
             cwd=self._directory,
             env={**os.environ, "ETCDCTL_API": "3"},
         )
-        assert process.stdout is not None
-        try:
-            return [_normal(process.stdout.readline()) for _ in range(count)]
-        finally:
-            process.terminate()
-            process.wait(RUN_SECONDS)
+        with process:
+            running = Running(process)
+            try:
+                yield running
+            finally:
+                running.end()
 
 
 def _normal(text: str) -> str:

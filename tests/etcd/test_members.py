@@ -108,3 +108,17 @@ def test_status_has_what_etcds_has(servers: tuple[Server, Server]) -> None:
     assert fields - {field.name for field, _ in etcd.ListFields()} == {"storageVersion", "dbSizeQuota", "downgradeInfo"}
     assert ours.leader == _member(servers[1]).ID
     assert ours.version.rpartition(".")[0] == etcd.version.rpartition(".")[0]
+
+
+def test_hash_kv_says_up_to_where_the_history_is_compacted(servers: tuple[Server, Server]) -> None:
+    """-1 before the first compaction."""
+    for server in servers:
+        server.put(b"key")
+    for compact in (False, True):
+        reported = []
+        for server in servers:
+            if compact:
+                server.compact(server.revision)
+            answer = server.call(methods.HASH_KV, rpc.HashKVRequest()).message
+            reported.append(answer.header.revision - answer.compact_revision)
+        assert reported[0] == reported[1]

@@ -38,6 +38,8 @@ VERSION_KEY = "rstore-version"
 MAX_HASHES = 2
 """At a time; each takes up to half of the event loop's time."""
 MAX_WAITING_HASHES = 64
+NEVER_COMPACTED = -1
+"""etcd's compact revision in an answer of HashKV before the first compaction."""
 TRANSFER_TIMEOUT_SECONDS = 5.0
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
@@ -179,7 +181,9 @@ class MaintenanceService:
         async with self._hashing.turn(call.client):
             hashed = await self._machine.hash_kv(request.revision)
         response = rpc_pb2.HashKVResponse(
-            hash=hashed.hash, hash_revision=hashed.hash_revision, compact_revision=hashed.compact_revision
+            hash=hashed.hash,
+            hash_revision=hashed.hash_revision,
+            compact_revision=hashed.compact_revision or NEVER_COMPACTED,
         )
         self._identity.fill(response.header, revision=self._machine.revision)
         return response
