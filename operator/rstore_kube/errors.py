@@ -34,3 +34,8 @@ class ApiError(Exception):
     def not_found(self) -> bool:
         """Whether there is no such object, or no such kind."""
         return self.status == 404
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in (408, 429) or self.status >= 500

@@ -253,7 +253,8 @@ class Reconciler:
             self._memory = to_post(self._memory, decided.answers)
         if not decided.memory.watch_closely:  # else clients wait for the next step
             await self._post_all()
-        if decided.stands and not failures and not self._changed and self._home.view.is_shown:
+        rests = decided.stands and not failures and not self._changed and not self._memory.unposted
+        if rests and self._home.view.is_shown:
             self._rest = rest_after(
                 persisted,
                 decided.status,
@@ -439,18 +440,18 @@ class Reconciler:
         return decided.status
 
     async def _post_all(self) -> None:
-        pending = self._memory.unposted
-        self._memory = replace(self._memory, unposted=())
+        """Posts what is to be posted, in order. What the API server cannot take now is left for the next look."""
         version = self._object["metadata"]["resourceVersion"] if self._object else ""
-        for notice in pending:
-            await self._post(notice, version)
+        while self._memory.unposted and await self._post(self._memory.unposted[0], version):
+            self._memory = replace(self._memory, unposted=self._memory.unposted[1:])
 
     async def _post(self, notice: Notice, version: str) -> bool:
+        """Returns whether it was posted or will never be."""
         try:
             await self._home.post_event(version, notice, self._now())
         except (ApiError, *CONNECTION_ERRORS) as error:
             log.warning("event_not_posted", reason=notice.reason, error=str(error))
-            return False
+            return isinstance(error, ApiError) and not error.temporary
         return True
 
     async def _report_refusal(self, why: str, version: str) -> None:

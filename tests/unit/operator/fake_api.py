@@ -19,7 +19,8 @@ class FakeApi(StoredClient):
     """An API server with one store and its children; remembers every write in order.
 
     ``refusal``: why it takes no status; ``beaten``: somebody else writes the status first; ``overtaken``: somebody
-    else changes the annotations first; ``deaf``: it takes no events; ``broken``: children that it refuses.
+    else changes the annotations first; ``deaf``: it takes no events; ``unwelcome``: events that it
+    refuses, by reason; ``broken``: children that it refuses.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class FakeApi(StoredClient):
         self.messages: list[str] = []
         self.refusal = ""
         self.deaf = False
+        self.unwelcome: set[str] = set()
         self.beaten = False
         self.overtaken = False
         self.broken: set[tuple[str, str]] = set()
@@ -81,6 +83,8 @@ class FakeApi(StoredClient):
         return copy.deepcopy(self.failed.get(stateful_set, []))
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Body:
+        if body.get("reason") in self.unwelcome:
+            raise ApiError(403, "Forbidden", "no such events here")
         made = await super().create(kind, namespace, body)
         self.events.append(made["reason"])
         self.messages.append(made["message"])

@@ -243,6 +243,35 @@ async def test_an_invalid_annotation_is_answered_once(api_and_loop: Any) -> None
     assert api.events.count("UnknownRegion") == 1
 
 
+async def test_events_that_the_api_server_cannot_take_now_are_posted_later_in_their_order(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    api.deaf = True
+    for _ in range(4):
+        await loop.step()
+    assert api.events == []
+    api.store["metadata"]["annotations"] = {"replicatedstore.io/failover-to": "mars"}
+    loop.invalidate()
+    for _ in range(2):
+        await loop.step()
+    api.deaf = False
+    await loop.step()
+    assert api.events.count("Created") == 3
+    assert api.events[-1] == "UnknownRegion"
+    before = list(api.events)
+    await loop.step()
+    assert api.events == before
+
+
+async def test_events_that_will_never_be_taken_hold_up_no_others(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    api.unwelcome = {"Created"}
+    api.store["metadata"]["annotations"] = {"replicatedstore.io/failover-to": "mars"}
+    for _ in range(6):
+        await loop.step()
+    assert "Created" not in api.events
+    assert api.events.count("UnknownRegion") == 1
+
+
 async def test_an_annotation_that_changed_meanwhile_is_not_answered_by_its_old_value(api_and_loop: Any) -> None:
     api, loop = api_and_loop
     for _ in range(4):
