@@ -185,7 +185,7 @@ class Controller:
                     wait = LAST_BACKOFF_SECONDS  # being deleted: the watch is about to say that it is gone
                 if wait > 0 and not loop.stopping:
                     with contextlib.suppress(TimeoutError):
-                        # No cancellation is lost by it: each comes after a stop, which ends the loop as well.
-                        await asyncio.wait_for(loop.wake.wait(), wait)  # noqa: TID251
+                        async with asyncio.timeout(wait):
+                            await loop.wake.wait()
         finally:
             await reconciler.close()

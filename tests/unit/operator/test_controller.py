@@ -143,13 +143,16 @@ async def test_a_step_that_fails_is_taken_again_after_longer_and_longer_waits(
     waits: list[float] = []
     errors: list[Exception] = []
 
-    async def wait_for(awaitable: Any, timeout: float) -> None:
-        waits.append(timeout)
-        awaitable.close()
-        await asyncio.sleep(0)
-        raise TimeoutError
+    real_timeout = asyncio.timeout
 
-    monkeypatch.setattr("rstore_operator.controller.asyncio.wait_for", wait_for)
+    def timeout(seconds: float) -> asyncio.Timeout:
+        task = asyncio.current_task()
+        if task is None or not task.get_name().startswith("store "):
+            return real_timeout(seconds)
+        waits.append(seconds)
+        return real_timeout(0)
+
+    monkeypatch.setattr("rstore_operator.controller.asyncio.timeout", timeout)
     new, made = controlled
     controller = new(failed=errors.append, jitter=lambda: 0.5)
     controller.store_changed(ORDERS, "1")
