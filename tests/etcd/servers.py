@@ -149,9 +149,9 @@ def _made(directory: Path) -> Path:
 
 
 @contextmanager
-def running_store(directory: Path) -> Iterator[Server]:
-    """A store of one region of one replica."""
-    region = RegionProcesses(directory, Authority.make(), region="us-east", replicas=1)
+def running_store(directory: Path, **settings: Any) -> Iterator[Server]:
+    """A store of one region of one replica, with these settings in its configuration."""
+    region = RegionProcesses(directory, Authority.make(), region="us-east", replicas=1, **settings)
     region.start()
     try:
         asyncio.run(_bootstrapped(region))
