@@ -19,6 +19,7 @@ from rstore_api.domain.epochs import History
 
 from rstore_backup import names, sealed
 from rstore_backup.errors import Damaged
+from rstore_backup.sealed import Body, Sealed
 
 MAGIC = b"RSTOBAS"
 FORMAT = 1
@@ -77,16 +78,37 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
 @dataclass(frozen=True)
 class Part:
-    """A whole part: its chunks of rows, packed."""
+    """A part of which everything is checked but its rows, which are when they are read."""
 
     header: PartHeader
-    chunks: tuple[bytes, ...]
-    sha256: str
+    _sealed: Sealed
+
+    @property
+    def sha256(self) -> str:
+        """Its SHA-256, in hexadecimal."""
+        return self._sealed.sha256
+
+    def chunks(self) -> Iterator[list[rows.Frame]]:
+        """Yields the rows, in chunks as they were written. Raises Damaged; of what came before nothing may be used
+        then.
+        """
+        header, count = self.header, 0
+        try:
+            for chunk in _chunks(Body(self._sealed.pieces())):
+                frames = rows.unpack_frames(chunk, in_order=False)
+                for revision, sub, _, _, _, _, version in frames:
+                    if not version or revision > header.revision:
+                        raise rows.DamagedRows(f"row {revision}.{sub} has no place in a base at {header.revision}")
+                count += len(frames)
+                yield frames
+            if count != header.rows:
+                raise rows.DamagedRows(f"the header says {header.rows} rows, there are {count}")
+        except rows.DamagedRows as error:
+            raise Damaged(self._sealed.name, 0, str(error)) from error
 
     def frames(self) -> Iterator[rows.Frame]:
-        """Yields the rows."""
-        for chunk in self.chunks:
-            yield from rows.unpack_frames(chunk, in_order=False)
+        """Yields the rows. Raises Damaged, as :meth:`chunks` does."""
+        return (frame for frames in self.chunks() for frame in frames)
 
 
 def encode_part(header: PartHeader, chunks: Sequence[bytes]) -> bytes:
@@ -96,22 +118,12 @@ def encode_part(header: PartHeader, chunks: Sequence[bytes]) -> bytes:
 
 
 def decode_part(name: str, data: bytes, manifest: Manifest | None = None) -> Part:
-    """Returns a part, all of it checked, also that it is what the manifest lists. Raises Damaged."""
+    """Returns a part that is what the manifest lists. Raises Damaged."""
     whole = sealed.unseal(name, MAGIC, data)
     header = sealed.decode_header(name, whole.header, PartHeader)
-    try:
-        chunks = tuple(_chunks(whole.body))
-        frames = [frame for chunk in chunks for frame in rows.unpack_frames(chunk, in_order=False)]
-        if len(frames) != header.rows:
-            raise rows.DamagedRows(f"the header says {header.rows} rows, there are {len(frames)}")
-        for revision, sub, _, _, _, _, version in frames:
-            if not version or revision > header.revision:
-                raise rows.DamagedRows(f"row {revision}.{sub} has no place in a base at {header.revision}")
-    except rows.DamagedRows as error:
-        raise Damaged(name, len(data) - len(whole.body), str(error)) from error
     if manifest is not None:
         _check_part(name, header, whole.sha256, manifest)
-    return Part(header, chunks, whole.sha256)
+    return Part(header, whole)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -152,12 +164,10 @@ def _line(manifest: Manifest) -> bytes:
     return msgspec.json.encode(manifest) + b"\n"
 
 
-def _chunks(body: bytes) -> Iterator[bytes]:
-    offset = 0
-    while offset < len(body):
-        size = int.from_bytes(body[offset : offset + _LENGTH_BYTES], "big")
-        offset += _LENGTH_BYTES
-        if size > len(body) - offset:
-            raise rows.DamagedRows(f"a chunk of {size} bytes, {max(0, len(body) - offset)} are left")
-        yield body[offset : offset + size]
-        offset += size
+def _chunks(body: Body) -> Iterator[bytes]:
+    while length := body.take(_LENGTH_BYTES):
+        size = int.from_bytes(length, "big")
+        chunk = body.take(size)
+        if len(length) < _LENGTH_BYTES or len(chunk) < size:
+            raise rows.DamagedRows(f"a chunk of {size} bytes, {len(chunk)} are left")
+        yield chunk

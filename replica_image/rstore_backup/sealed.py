@@ -8,7 +8,8 @@ All integers are big-endian::
     SHA-256 of all before it, 32 bytes
 
 The SHA-256 names the object: what follows it in a chain has it in its header. Decoding checks everything, and raises
-:class:`Damaged` for whatever is not what was written, be it a single bit.
+:class:`Damaged` for whatever is not what was written, be it a single bit. A body is unpacked piece by piece, so that
+what it takes unpacked is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,6 +34,9 @@ MAX_HEADER_BYTES = 8 << 20
 MAX_BODY_BYTES = 1 << 30
 LEVEL = 3
 """Of compression: a few tens of MB/s."""
+PACKED_BYTES = 64 << 10
+PIECE_BYTES = 1 << 20
+"""Of a body: so many are unpacked at a time, and come out at most."""
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 _START = struct.Struct(">7sBI")
@@ -53,11 +57,60 @@ class NeedsMore(Exception):  # noqa: N818 # no error: the caller reads more
 
 @dataclass(frozen=True)
 class Sealed:
-    """An object that is whole. ``sha256`` in hexadecimal is its own, as those that follow it name it."""
+    """An object of which everything is checked but its body, which is when it is read. ``sha256`` in hexadecimal is its
+    own, as those that follow it name it.
+    """
 
+    name: str
     header: bytes
-    body: bytes
     sha256: str
+    _packed: memoryview
+    _packed_at: int
+    _size_bytes: int
+    _checksum: bytes
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yields the body in pieces of at most PIECE_BYTES. Raises Damaged; of what came before nothing may be used
+        then.
+        """
+        unpacking = zlib.decompressobj()
+        checksum = size = 0
+        try:
+            for start in range(0, len(self._packed), PACKED_BYTES):
+                packed: bytes | memoryview = self._packed[start : start + PACKED_BYTES]
+                while piece := unpacking.decompress(packed, PIECE_BYTES):
+                    size, checksum = size + len(piece), google_crc32c.extend(checksum, piece)
+                    if size > self._size_bytes:
+                        break
+                    yield piece
+                    packed = unpacking.unconsumed_tail
+        except zlib.error as error:
+            raise Damaged(self.name, self._packed_at, f"its body cannot be unpacked: {error}") from error
+        if size != self._size_bytes or not unpacking.eof or unpacking.unused_data:
+            raise Damaged(self.name, self._packed_at, f"its body is not the {self._size_bytes} bytes that it says")
+        if _CRC.pack(checksum) != self._checksum:
+            raise Damaged(self.name, self._packed_at + len(self._packed), "the checksum of its body does not match")
+
+
+class Body:
+    """Takes a body apart."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._unread = b""
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        """Returns the next ``size`` bytes; fewer where the body ends before. Raises what the pieces raise."""
+        if (missing := size - (len(self._unread) - self._at)) > 0:
+            parts = [self._unread[self._at :]]
+            while missing > 0 and (piece := next(self._pieces, None)) is not None:
+                parts.append(piece)
+                missing -= len(piece)
+            self._unread, self._at = b"".join(parts), 0
+        taken = self._unread[self._at : self._at + size]
+        self._at += len(taken)
+        return taken
 
 
 def seal(magic: bytes, header: msgspec.Struct, body: Iterable[bytes]) -> bytes:
@@ -91,7 +144,7 @@ def header_of(name: str, magic: bytes, data: bytes) -> bytes:
 
 
 def unseal(name: str, magic: bytes, data: bytes) -> Sealed:
-    """Returns what an object holds, everything checked. Raises Damaged."""
+    """Returns what an object holds. Raises Damaged."""
     try:
         header, offset = _header(name, magic, data)
     except NeedsMore as error:
@@ -108,10 +161,9 @@ def unseal(name: str, magic: bytes, data: bytes) -> Sealed:
     digest = hashlib.sha256(memoryview(data)[:-DIGEST_BYTES])
     if digest.digest() != data[-DIGEST_BYTES:]:
         raise Damaged(name, size - DIGEST_BYTES, "its SHA-256 is not that of its contents: it was changed")
-    body = _unpack(name, begin, data[begin : begin + packed_bytes], body_bytes)
-    if _CRC.pack(google_crc32c.value(body)) != data[begin + packed_bytes : begin + packed_bytes + _CRC.size]:
-        raise Damaged(name, begin + packed_bytes, "the checksum of its body does not match")
-    return Sealed(header, body, digest.hexdigest())
+    end = begin + packed_bytes
+    packed = memoryview(data)[begin:end]
+    return Sealed(name, header, digest.hexdigest(), packed, begin, body_bytes, data[end : end + _CRC.size])
 
 
 def decode_header(name: str, header: bytes, kind: type[HeaderT]) -> HeaderT:
@@ -139,14 +191,3 @@ def _header(name: str, magic: bytes, data: bytes) -> tuple[bytes, int]:
     if _CRC.pack(google_crc32c.value(data[:end])) != data[end : end + _CRC.size]:
         raise Damaged(name, end, "the checksum of its header does not match")
     return data[_START.size : end], end + _CRC.size
-
-
-def _unpack(name: str, offset: int, packed: bytes, size: int) -> bytes:
-    unpacking = zlib.decompressobj()
-    try:
-        body = unpacking.decompress(packed, size + 1)
-    except zlib.error as error:
-        raise Damaged(name, offset, f"its body cannot be unpacked: {error}") from error
-    if len(body) != size or not unpacking.eof or unpacking.unused_data:
-        raise Damaged(name, offset, f"its body is not the {size} bytes that it says")
-    return body

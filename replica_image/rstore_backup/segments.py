@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeAlias
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -28,9 +29,13 @@ from rstore_api.proto.rstore_pb2 import DeletedRange
 
 from rstore_backup import names, sealed
 from rstore_backup.errors import Damaged
+from rstore_backup.sealed import Body, Sealed
 
 MAGIC = b"RSTOLOG"
 _RECORD = struct.Struct(">BQQQI")
+
+Changes: TypeAlias = list[rows.Frame] | DeletedRange
+"""What is in a record."""
 
 
 class Kind(IntEnum):
@@ -102,6 +107,10 @@ class Record:
         """What it takes in a body."""
         return _RECORD.size + len(self.payload)
 
+    def changes(self, history: Sequence[EpochStart]) -> Changes:
+        """Returns what is in it. Raises DamagedRows."""
+        return self.frames(history) if self.kind is Kind.ROWS else self.deleted()
+
     def frames(self, history: Sequence[EpochStart]) -> list[rows.Frame]:
         """Returns the rows of a record of the kind ROWS, their order checked. Raises DamagedRows."""
         frames = rows.unpack_frames(self.payload)
@@ -118,6 +127,44 @@ class Record:
         if deleted.revision != self.last_revision:
             raise rows.DamagedRows(f"a deletion of revision {deleted.revision}, not {self.last_revision}")
         return deleted
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A segment of which everything is checked but its records, which are when they are read."""
+
+    header: SegmentHeader
+    _sealed: Sealed
+
+    @property
+    def sha256(self) -> str:
+        """Its SHA-256, in hexadecimal."""
+        return self._sealed.sha256
+
+    def contents(self) -> Iterator[tuple[Record, Changes]]:
+        """Yields the records, and what is in each. Raises Damaged; of what came before nothing may be used then."""
+        header, count = self.header, 0
+        revision, time_ms = header.after_revision, header.first_time_ms
+        try:
+            for record in _unpack(Body(self._sealed.pieces())):
+                if record.after_revision != revision or record.last_revision <= revision:
+                    raise rows.DamagedRows(
+                        f"revisions {record.after_revision} to {record.last_revision} do not follow {revision}"
+                    )
+                if record.time_ms < time_ms:
+                    raise rows.DamagedRows(f"the time of revision {record.last_revision} is before that of {revision}")
+                revision, time_ms = record.last_revision, record.time_ms
+                changes = record.changes(header.history)
+                count += len(changes) if isinstance(changes, list) else changes.count
+                yield record, changes
+            if count != header.rows:
+                raise rows.DamagedRows(f"the header says {header.rows} rows, there are {count}")
+            if revision not in (header.after_revision, header.last_revision):
+                raise rows.DamagedRows(
+                    f"the header says revision {header.last_revision}, the records end at {revision}"
+                )
+        except rows.DamagedRows as error:
+            raise Damaged(self._sealed.name, 0, str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -140,17 +187,17 @@ def encode(header: SegmentHeader, records: Sequence[Record]) -> bytes:
     return sealed.seal(MAGIC, header, (part for record in records for part in (_head(record), record.payload)))
 
 
+def opened(name: str, data: bytes) -> Opened:
+    """Returns a segment that can be read record by record. Raises Damaged."""
+    whole = sealed.unseal(name, MAGIC, data)
+    return Opened(_checked(name, sealed.decode_header(name, whole.header, SegmentHeader)), whole)
+
+
 def decode(name: str, data: bytes) -> Segment:
     """Returns a segment, all of it checked, the order of its rows too. Raises Damaged."""
-    whole = sealed.unseal(name, MAGIC, data)
-    header = _checked(name, sealed.decode_header(name, whole.header, SegmentHeader))
-    try:
-        records = tuple(_unpack(whole.body))
-        changes = sum(_count(record, header.history) for record in records)
-        _check_records(header, records, changes)
-    except rows.DamagedRows as error:
-        raise Damaged(name, len(data) - len(whole.body), str(error)) from error
-    return Segment(header, records, whole.sha256, len(data))
+    segment = opened(name, data)
+    records = tuple(record for record, _ in segment.contents())
+    return Segment(segment.header, records, segment.sha256, len(data))
 
 
 def decode_header(name: str, data: bytes) -> SegmentHeader:
@@ -180,39 +227,16 @@ def _checked(name: str, header: SegmentHeader) -> SegmentHeader:
     return header
 
 
-def _check_records(header: SegmentHeader, records: Sequence[Record], changes: int) -> None:
-    """Raises DamagedRows unless the records are what the header says."""
-    if changes != header.rows:
-        raise rows.DamagedRows(f"the header says {header.rows} rows, there are {changes}")
-    revision, time_ms = header.after_revision, header.first_time_ms
-    for record in records:
-        if record.after_revision != revision or record.last_revision <= revision:
-            raise rows.DamagedRows(
-                f"revisions {record.after_revision} to {record.last_revision} do not follow {revision}"
-            )
-        if record.time_ms < time_ms:
-            raise rows.DamagedRows(f"the time of revision {record.last_revision} is before that of {revision}")
-        revision, time_ms = record.last_revision, record.time_ms
-    if records and revision != header.last_revision:
-        raise rows.DamagedRows(f"the header says revision {header.last_revision}, the records end at {revision}")
-
-
-def _count(record: Record, history: History) -> int:
-    return len(record.frames(history)) if record.kind is Kind.ROWS else record.deleted().count
-
-
 def _head(record: Record) -> bytes:
     return _RECORD.pack(record.kind, record.time_ms, record.after_revision, record.last_revision, len(record.payload))
 
 
-def _unpack(body: bytes) -> Iterator[Record]:
-    offset = 0
-    while offset < len(body):
-        if len(body) - offset < _RECORD.size:
-            raise rows.DamagedRows(f"{len(body) - offset} bytes are less than a record")
-        kind, time_ms, after, last, size = _RECORD.unpack_from(body, offset)
-        offset += _RECORD.size
-        if kind not in iter(Kind) or size > len(body) - offset:
-            raise rows.DamagedRows(f"a record of kind {kind} and {size} bytes, {len(body) - offset} are left")
-        yield Record(Kind(kind), time_ms, after, last, body[offset : offset + size])
-        offset += size
+def _unpack(body: Body) -> Iterator[Record]:
+    while head := body.take(_RECORD.size):
+        if len(head) < _RECORD.size:
+            raise rows.DamagedRows(f"{len(head)} bytes are less than a record")
+        kind, time_ms, after, last, size = _RECORD.unpack(head)
+        payload = body.take(size)
+        if kind not in iter(Kind) or len(payload) < size:
+            raise rows.DamagedRows(f"a record of kind {kind} and {size} bytes, {len(payload)} are left")
+        yield Record(Kind(kind), time_ms, after, last, payload)

@@ -412,7 +412,7 @@ class Segments(Target):
         record = segments.Record(segments.Kind.ROWS, 1, 4, 6, rows.pack_batch(ROWS))
         header = segments.SegmentHeader(STORE_ID, EPOCHS, 4, 5, 6, 2, 0, 9, begins_because="fuzzing")
         whole = segments.encode(header, [record])
-        return [whole, sealed.unseal(self.NAME, segments.MAGIC, whole).body]
+        return [whole, b"".join(sealed.unseal(self.NAME, segments.MAGIC, whole).pieces())]
 
 
 class Bases(Target):
@@ -432,7 +432,7 @@ class Bases(Target):
         part = bases.encode_part(bases.PartHeader(STORE_ID, EPOCHS, 6, 0, 2), [rows.pack_batch(ROWS)])
         listed = bases.PartInfo(self.NAME, len(part), 2, sealed.digest_of(part))
         manifest = bases.Manifest(STORE_ID, "team", "orders", EPOCHS, 6, 1, 1, 2, len(part), (listed,))
-        return [part, sealed.unseal(self.NAME, bases.MAGIC, part).body, bases.encode_manifest(manifest)]
+        return [part, b"".join(sealed.unseal(self.NAME, bases.MAGIC, part).pieces()), bases.encode_manifest(manifest)]
 
 
 TARGETS: dict[str, type[Target]] = {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TypeVar
+
+import msgspec
+from rstore_api.domain.epochs import History
 
 from rstore_backup import bases, card, names, sealed, segments
 from rstore_backup.bases import Manifest
@@ -104,10 +108,13 @@ async def read_catalogue(
     objects = [entry for entry in await store.list_after(names.SEGMENTS) if names.parse_segment(entry.name)]
     chosen = sorted(set(needed(manifests, [entry.name for entry in objects])))
     listed: list[Listed] = []
+    histories: dict[History, History] = {}
 
     async def read(name: str) -> Listed | Damaged | None:
         try:
-            return Listed(_of_store(await read_header(store, name), store_id, name))
+            header = _of_store(await read_header(store, name), store_id, name)
+            history = histories.setdefault(header.history, header.history)  # one for all: it has each epoch there was
+            return Listed(msgspec.structs.replace(header, history=history))
         except ObjectMissing:
             return None  # retention has removed it since
         except Damaged as error:
@@ -182,18 +189,29 @@ def headers_for(every: Sequence[str], *, from_revision: int, until_revision: int
 
 
 async def in_order(
-    items: Iterable[T], read: Callable[[T], Awaitable[ResultT]], *, in_flight: int
+    items: Iterable[T],
+    read: Callable[[T], Awaitable[ResultT]],
+    *,
+    in_flight: int,
+    size_of: Callable[[T], int] = lambda _item: 0,
+    ahead_bytes: int = 0,
 ) -> AsyncGenerator[ResultT, None]:
-    """Yields what ``read`` returns for each item, in order, with up to ``in_flight`` of them under way."""
-    waiting: list[asyncio.Future[ResultT]] = []
+    """Yields what ``read`` returns for each item, in order, with up to ``in_flight`` of them under way or waiting,
+    which have ``ahead_bytes`` together at most, unless a single one is larger.
+    """
+    waiting: deque[tuple[asyncio.Future[ResultT], int]] = deque()
+    ahead = 0
     try:
         for item in items:
-            if len(waiting) == in_flight:
-                yield await waiting.pop(0)
-            waiting.append(asyncio.ensure_future(read(item)))
+            size = size_of(item)
+            while waiting and (len(waiting) == in_flight or ahead + size > ahead_bytes):
+                ahead -= waiting[0][1]
+                yield await waiting.popleft()[0]
+            waiting.append((asyncio.ensure_future(read(item)), size))
+            ahead += size
         while waiting:
-            yield await waiting.pop(0)
+            yield await waiting.popleft()[0]
     finally:
-        for task in waiting:
+        for task, _ in waiting:
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*(task for task, _ in waiting), return_exceptions=True)

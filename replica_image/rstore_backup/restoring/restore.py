@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from rstore_backup.restoring.plan import (
     jump_above,
     revision_at,
 )
-from rstore_backup.restoring.reading import read_into, read_segment
+from rstore_backup.restoring.reading import opened_segment, read_into
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,10 @@ async def restorable(
     damaged: list[Damaged] = []
     while True:
         begin((len(plan.base.parts) if plan.base is not None else 0) + len(plan.pieces))
-        table = await asyncio.to_thread(KeyTable, directory, max_bytes=max_bytes)
+        table = KeyTable(directory, max_bytes=max_bytes)  # in no thread, so that it is not lost when this is cancelled
         try:
             links = await links_to(store, catalogue, plan.pieces[-1].header) if plan.pieces else {}
-            await read_into(table, store, plan, links, advance=advance)
+            await read_into(table, store, plan, links, catalogue.segment_sizes, advance=advance)
             return Restorable(table, plan, jump_above(plan, catalogue.newest_revisions), catalogue.damaged)
         except Damaged as error:
             table.close()
@@ -122,12 +121,12 @@ async def _plan(store: ObjectStore, catalogue: Catalogue, target: Target, epoch:
 
 async def _revision_in(store: ObjectStore, catalogue: Catalogue, piece: Piece, time_ms: int, epoch: int | None) -> int:
     try:
-        segment = read_segment(piece, await store.get(piece.header.name), catalogue.links)
+        segment = opened_segment(piece, await store.get(piece.header.name), catalogue.links)
+        return revision_at((record for record, _ in segment.contents()), piece, time_ms)
     except ObjectMissing:
         raise NotRestorable(f"{piece.header.name} was removed at this moment; try again") from None
     except Damaged as error:
         raise _not_restorable(catalogue.without(error), error, epoch) from error
-    return revision_at(segment.records, piece, time_ms)
 
 
 def _check_line(catalogue: Catalogue, recoverable: Recoverable, target: Target, epoch: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rstore_backup.objects import ObjectStore
 from rstore_backup.restoring.catalogue import Catalogue, in_order, read_catalogue
 from rstore_backup.restoring.key_table import KeyTable
 from rstore_backup.restoring.plan import NotRestorable, Plan, Recoverable
-from rstore_backup.restoring.reading import IN_FLIGHT, read_into
+from rstore_backup.restoring.reading import AHEAD_BYTES, IN_FLIGHT, read_into
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ async def verify(
         except Damaged as error:
             return error
 
-    names = [*parts, *(listed.header.name for listed in catalogue.segments)]
+    sizes = {part.name: part.size_bytes for manifest in catalogue.bases for part in manifest.parts}
+    sizes |= {listed.header.name: catalogue.segment_sizes[listed.header.name] for listed in catalogue.segments}
+    ahead = in_order(sizes, check, in_flight=IN_FLIGHT, size_of=sizes.__getitem__, ahead_bytes=AHEAD_BYTES)
     damaged: list[Damaged] = []
-    async with aclosing(in_order(names, check, in_flight=IN_FLIGHT)) as results:
+    async with aclosing(ahead) as results:
         async for result in results:
             advance(1)
             if isinstance(result, Damaged):
@@ -89,9 +92,10 @@ async def verify(
 
 def _check(name: str, data: bytes, manifest: Manifest | None, links: dict[str, str]) -> None:
     if manifest is not None:
-        bases.decode_part(name, data, manifest)
+        deque(bases.decode_part(name, data, manifest).chunks(), maxlen=0)
         return
-    segment = segments.decode(name, data)
+    segment = segments.opened(name, data)
+    deque(segment.contents(), maxlen=0)
     if links.get(name, segment.sha256) != segment.sha256:
         raise Damaged(name, 0, "its SHA-256 is not the one that the next segment follows: it was replaced")
 
@@ -111,7 +115,6 @@ async def _equals_the_rows(
 
 
 async def _hash_of(store: ObjectStore, catalogue: Catalogue, plan: Plan, directory: Path | None) -> int:
-    table = await asyncio.to_thread(KeyTable, directory)
-    with table:
-        await read_into(table, store, plan, catalogue.links, advance=lambda _objects: None)
+    with KeyTable(directory) as table:
+        await read_into(table, store, plan, catalogue.links, catalogue.segment_sizes, advance=lambda _objects: None)
         return await asyncio.to_thread(table.hash)

@@ -33,14 +33,14 @@ def test_what_was_written_is_read() -> None:
     manifest = bases.decode_manifest(names.manifest(9), MANIFEST_DATA)
     assert msgspec.structs.replace(manifest, sha256=MANIFEST.sha256) == MANIFEST
     part = bases.decode_part(PART_NAME, PART_DATA, manifest)
-    assert (part.header, part.chunks) == (PART, CHUNKS)
+    assert (part.header, [len(chunk) for chunk in part.chunks()]) == (PART, [2, 1])
     assert [frame[4] for frame in part.frames()] == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize(
     ("read", "data"),
     [
-        (lambda data: bases.decode_part(PART_NAME, data), PART_DATA),
+        (lambda data: list(bases.decode_part(PART_NAME, data).chunks()), PART_DATA),
         (lambda data: bases.decode_manifest(names.manifest(9), data), MANIFEST_DATA),
     ],
     ids=["part", "manifest"],
@@ -69,7 +69,7 @@ def test_a_part_has_no_deletions_and_nothing_newer_than_its_base() -> None:
     for row in (rows.Row(4, 0, b"k", deletion=True), put(10)):
         data = bases.encode_part(msgspec.structs.replace(PART, rows=1), [rows.pack_batch([row])])
         with pytest.raises(Damaged, match="has no place in a base at 9"):
-            bases.decode_part(PART_NAME, data)
+            list(bases.decode_part(PART_NAME, data).chunks())
 
 
 def test_the_card_says_whose_archive_it_is() -> None:

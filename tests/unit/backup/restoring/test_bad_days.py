@@ -126,7 +126,7 @@ async def test_a_forged_segment_would_be_taken_without_the_digests(
 ) -> None:
     """It is sound by itself, so that nothing else finds it."""
     forge(archive, segment(archive, 2))
-    monkeypatch.setattr(reading, "read_segment", lambda piece, data, links: segments.decode(piece.header.name, data))
+    monkeypatch.setattr(reading, "opened_segment", lambda piece, data, links: segments.opened(piece.header.name, data))
     assert not await equals(archive, 11)
 
 
@@ -292,6 +292,15 @@ def test_memory_is_bounded_by_the_cache_and_the_rest_is_on_the_disk(tmp_path: Pa
         assert size > 2_000_000
         assert [kv.value[0] for kv in table.keys(b"0010", b"0013")] == [10, 11, 12]
         assert len(table) == 300
+
+
+def test_the_file_is_hardly_larger_than_keys_and_values(tmp_path: Path) -> None:
+    """Where values are just too large for an index, too."""
+    with KeyTable(tmp_path, cache_bytes=1 << 18) as table:
+        for number in range(5000):
+            table.apply([_frame(b"%04d" % number, bytes(1024))])
+        size = sum(file.stat().st_size for file in next(tmp_path.iterdir()).iterdir())
+        assert size < 5000 * 1024 * 1.2
 
 
 def _frame(key: bytes, value: bytes) -> tuple[int, int, bytes, bytes, bytes, int, int]:
