@@ -11,6 +11,10 @@ from rstore_api.proto import rpc_pb2
 from rstore_api.proto.kv_pb2 import KeyValue
 
 PAGE_KEYS = 500
+"""The most in a page."""
+PAGE_BYTES = 2 << 20
+"""About as much is in a page, or one key; more where values are larger than those of the page before."""
+_FIRST_PAGE_KEYS = 50
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ async def pages(
 
     Pages have fewer keys where values are large. Raises StoreError; Compacted where the revision is gone meanwhile.
     """
-    limit = PAGE_KEYS
+    limit = _FIRST_PAGE_KEYS
     while True:
         request = rpc_pb2.RangeRequest(key=start, range_end=range_end, limit=limit, revision=revision)
         try:
@@ -50,3 +54,9 @@ async def pages(
         if not answer.more:
             return
         start = answer.kvs[-1].key + b"\0"
+        limit = next_limit(len(answer.kvs), answer.ByteSize())
+
+
+def next_limit(keys: int, size_bytes: int) -> int:
+    """Returns how many keys are asked for after a page of so many with so many bytes."""
+    return max(1, min(PAGE_KEYS, 8 * keys, keys * PAGE_BYTES // max(1, size_bytes)))

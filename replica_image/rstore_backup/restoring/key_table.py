@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
 
 from rstore_api import key_hash, rows
 from rstore_api.proto.kv_pb2 import KeyValue
@@ -23,7 +22,7 @@ from rstore_backup.errors import ArchiveError
 CACHE_BYTES = 64 << 20
 FOLDER_PREFIX = "rstore-restore-"
 _FETCHED = 256
-"""Rows of a read, so that large values do not pile up."""
+"""Names of keys that are read at a time."""
 _TABLE = """
 CREATE TABLE newest (
   kind INTEGER, key BLOB, modified INTEGER, sub INTEGER, created INTEGER, version INTEGER, lease INTEGER, value BLOB,
@@ -119,7 +118,8 @@ class KeyTable:
         where, bounds = _within(deleted.key, deleted.range_end)
         count = checksum = 0
         with self._usable():
-            for keys in self._fetch(f"SELECT key FROM newest WHERE {where} ORDER BY key", bounds):
+            cursor = self._database.execute(f"SELECT key FROM newest WHERE {where} ORDER BY key", bounds)
+            while keys := cursor.fetchmany(_FETCHED):
                 checksum = key_hash.extend_names(checksum, [key for (key,) in keys])
                 count += len(keys)
             if (count, checksum) != (deleted.count, deleted.checksum):
@@ -168,28 +168,23 @@ class KeyTable:
         where, bounds = _within(start, range_end)
         columns = "key, value, created, modified, version, lease, sub"
         with self._usable():
-            for fetched in self._fetch(f"SELECT {columns} FROM newest WHERE {where} ORDER BY key", bounds):
-                for key, value, created, modified, version, lease, sub in fetched:
-                    kv = KeyValue(
-                        key=key,
-                        value=value,
-                        create_revision=created,
-                        mod_revision=modified,
-                        version=version,
-                        lease=lease,
-                    )
-                    yield ImportedKey(kv=kv, sub=sub)
+            query = f"SELECT {columns} FROM newest WHERE {where} ORDER BY key"
+            for key, value, created, modified, version, lease, sub in self._database.execute(query, bounds):
+                kv = KeyValue(
+                    key=key,
+                    value=value,
+                    create_revision=created,
+                    mod_revision=modified,
+                    version=version,
+                    lease=lease,
+                )
+                yield ImportedKey(kv=kv, sub=sub)
 
     def _records(self, kind: int) -> list[tuple[bytes, bytes]]:
         with self._usable():
             return self._database.execute(
                 "SELECT key, value FROM newest WHERE kind = ? ORDER BY key", (kind,)
             ).fetchall()
-
-    def _fetch(self, query: str, parameters: tuple[object, ...]) -> Iterator[list[Any]]:
-        cursor = self._database.execute(query, parameters)
-        while fetched := cursor.fetchmany(_FETCHED):
-            yield fetched
 
     @contextmanager
     def _usable(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rstore_api.client.pages import PAGE_KEYS, pages
+from rstore_api.client.pages import PAGE_BYTES, PAGE_KEYS, next_limit, pages
 from rstore_api.errors import AnswerTooLarge
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto.kv_pb2 import KeyValue
@@ -55,3 +55,19 @@ async def test_pages_are_at_the_revision_and_in_the_range_that_is_asked_for() ->
 async def test_a_key_that_is_too_large_alone_is_an_error() -> None:
     with pytest.raises(AnswerTooLarge):
         await read(Server(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value_bytes", "wanted"),
+    [
+        (50, 0, 400),
+        (400, 1000, PAGE_KEYS),
+        (PAGE_KEYS, 10_000, PAGE_BYTES // 10_000),
+        (50, 64 << 10, 32),
+        (3, 1 << 20, 2),
+        (1, 10 << 20, 1),
+        (1, 10, 8),
+    ],
+)
+def test_a_page_has_about_so_many_bytes(keys: int, value_bytes: int, wanted: int) -> None:
+    assert next_limit(keys, keys * value_bytes) == wanted
