@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import os
 import signal
 import sys
@@ -26,6 +27,10 @@ from rstore_operator.settings import Settings, parse_arguments
 from rstore_operator.watching import NoMemories, watch_also
 
 log = get_logger("rstore_operator")
+
+TLS_BUFFER_BYTES = 32 << 10
+"""What asyncio reads of a TLS connection at a time. It keeps a buffer of that size for each, by default 256 KiB, and
+there are some 28 connections to the API server."""
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -138,6 +143,7 @@ def main() -> None:
     """Entry point."""
     settings = parse_arguments(sys.argv[1:])
     configure(settings.log_level)
+    asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
     asyncio.run(_main(settings))
 
 

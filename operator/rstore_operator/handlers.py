@@ -46,7 +46,7 @@ from rstore_operator.resource.state import OperatorName
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
 
 REQUEST_TIMEOUT_SECONDS = 10
-LISTED_AT_ONCE = 100
+LISTED_AT_ONCE = 25
 """Objects in one answer to a listing: each takes some 50 KiB until it is kept."""
 
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-MAX_LOOKS = 16
+MAX_LOOKS = 8
 """Some 20 ms of CPU time each: together less than replicas have to answer."""
 MAX_SECONDS = 0.5
 """A look that takes longer waits for something that hangs, and no longer counts."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from rstore_api.dialling.channels import SMALL_BUFFERS
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.dialling.pool import Pool
 from rstore_api.domain import names
@@ -122,7 +123,7 @@ class Replicas:
 
     def _endpoint(self, target: Target, port: int) -> Endpoint:
         host = f"[{target.ip}]" if ":" in target.ip else target.ip
-        return Endpoint(f"{host}:{port}", tls=self._tls, server_name=target.server_name)
+        return Endpoint(f"{host}:{port}", tls=self._tls, server_name=target.server_name, options=SMALL_BUFFERS)
 
     async def _probe(self, pod: Pod) -> None:
         asked_at = self._clock()

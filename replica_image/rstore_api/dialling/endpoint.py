@@ -16,7 +16,15 @@ from typing import Self
 import grpc
 from grpc import aio
 
-from rstore_api.dialling.channels import Address, Resolve, close, first_connected, open_channel, system_resolve
+from rstore_api.dialling.channels import (
+    Address,
+    ChannelOptions,
+    Resolve,
+    close,
+    first_connected,
+    open_channel,
+    system_resolve,
+)
 from rstore_api.dialling.stream import OnFailure, StreamCall
 from rstore_api.errors import (
     AuthFailed,
@@ -209,8 +217,10 @@ class Endpoint:
         server_name: str | None = None,
         resolve: Resolve = system_resolve,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+        options: ChannelOptions = (),
     ) -> None:
-        """``address`` is ``host:port``; ``server_name`` is what the certificate must name (default: the host).
+        """``address`` is ``host:port``; ``server_name`` is what the certificate must name (default: the host);
+        ``options`` are gRPC's for each channel, beside those that all have.
 
         Raises ValueError for an address of another form.
         """
@@ -219,6 +229,7 @@ class Endpoint:
         self._tls = tls
         self._server_name = server_name
         self._resolve = resolve
+        self._options = options
         self._dialling: asyncio.Task[Connection] | None = None
         self._connection: Connection | None = None
 
@@ -307,7 +318,13 @@ class Endpoint:
         if self._connection is not None:
             await self._drop(self._connection)  # a channel that broke would go to the old address again
         channel = await first_connected(
-            lambda: open_channel(self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve),
+            lambda: open_channel(
+                self.address,
+                tls=self._tls,
+                server_name=self._server_name,
+                resolve=self._resolve,
+                options=self._options,
+            ),
             dials=DIALS,
             timeout_seconds=self._connect_timeout_seconds,
         )

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from rstore_api.domain import names
 from rstore_api.errors import StoreError
-from rstore_api.methods import ADMIN_DEMOTE
+from rstore_api.methods import ADMIN_BOOTSTRAP, ADMIN_DEMOTE
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc
 from rstore_api.tls import TlsPem
@@ -42,6 +42,9 @@ class FakeAdmin(rstore_pb2_grpc.AdminServicer):
         self.calls += 1
         await self.hang.wait()
         return pb.StatusResponse(replica=self.name, region="a", is_leader=True, revision=self.calls, store_id="s")
+
+    async def Bootstrap(self, request: pb.BootstrapRequest, context: object) -> pb.BootstrapResponse:
+        return pb.BootstrapResponse(store_id=request.store_id)
 
 
 async def serve(admin: FakeAdmin, address: str) -> grpc.aio.Server:
@@ -84,6 +87,15 @@ async def test_all_are_asked_by_address_and_known_by_name(pair: tuple) -> None:
     assert {name: status.revision for name, status in found.items()} == {"orders-a-0": 1, "orders-a-1": 1}
     again = await replicas.statuses(pods, lambda pod: pod.name == "orders-a-0", patience_seconds=5)
     assert {name: status.revision for name, status in again.items()} == {"orders-a-0": 2, "orders-a-1": 1}
+
+
+async def test_messages_larger_than_the_buffers_of_a_connection_come_whole(pair: tuple) -> None:
+    replicas, pods, _ = pair
+    large = "".join(map(str, range(100_000)))
+    answer = await replicas.call(
+        Target.of(pods[0]), ADMIN_BOOTSTRAP, pb.BootstrapRequest(store_id=large), timeout_seconds=10
+    )
+    assert answer.store_id == large
 
 
 async def test_a_replica_that_hangs_does_not_delay_the_others(pair: tuple) -> None:
