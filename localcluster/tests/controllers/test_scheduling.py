@@ -48,6 +48,21 @@ def test_the_emptiest_node_wins() -> None:
     assert choose(pod(), NODES, [pod("a", "n1"), pod("b", "n2")]).node == "n3"
 
 
+def test_a_node_that_is_preferred_wins_where_there_is_one() -> None:
+    def preferring(region: str) -> dict[str, Any]:
+        expression = {"key": "topology.kubernetes.io/region", "operator": "In", "values": [region]}
+        terms = [
+            {"weight": 1, "preference": {"matchExpressions": [{"key": "rank", "operator": "Exists"}]}},
+            {"weight": 100, "preference": {"matchExpressions": [expression]}},
+        ]
+        affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": terms}}
+        return pod(affinity=affinity)
+
+    assert choose(preferring("eu-west"), NODES, [pod("a", "n2")]).node == "n2"
+    assert choose(preferring("eu-west"), [node("n1"), node("n2", "eu-west", unschedulable=True)], []).node == "n1"
+    assert choose(preferring("mars"), NODES, [pod("a", "n1")]).node == "n2"
+
+
 def test_taints_need_tolerations() -> None:
     taint = {"key": "k", "value": "v", "effect": "NoSchedule"}
     tainted = [node("n1", taints=[taint])]

@@ -21,7 +21,7 @@ from rstore_operator.specs.pod_parts import (
     POD_SECURITY,
     TLS_DIRECTORY,
     given,
-    nodes,
+    node_terms,
     placement_of,
     probe,
     pull_secrets_and_priority,
@@ -81,8 +81,7 @@ def archiver_deployment(
 
 
 def _pod(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict[str, Any]:
-    pods, home = spec.pods, preferred_regions(spec, backup)[0]
-    placement = placement_of(home)
+    pods = spec.pods
     return {
         "serviceAccountName": backup.service_account or names.store_object(ref.name),
         "automountServiceAccountToken": bool(backup.service_account),
@@ -98,8 +97,30 @@ def _pod(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage
             {"name": "drill", "emptyDir": {"sizeLimit": f"{(DRILL_BYTES >> 30) + 1}Gi"}},
             *_archive_volume(backup),
         ],
-        **nodes(placement),
-        **({"affinity": dict(placement.affinity)} if placement.affinity else {}),
+        **_placement(spec, backup),
+    }
+
+
+def _placement(spec: StoreSpec, backup: BackupSpec) -> dict[str, Any]:
+    """Nodes of the region that is read from first, and where there are none, of any other: nothing would be archived
+    while that region is lost. Of the regions' affinities only what they require of nodes counts.
+    """
+    placements = [placement_of(region) for region in preferred_regions(spec, backup)]
+    terms = [node_terms(placement) for placement in placements]
+    affinity: dict[str, Any] = {}
+    if all(terms):
+        any_of = [term for of_region in terms for term in of_region]
+        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": any_of}
+    if terms[0]:
+        preferred = [{"weight": 100, "preference": term} for term in terms[0]]
+        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
+    tolerations: list[dict[str, Any]] = []
+    for toleration in (dict(each) for placement in placements for each in placement.tolerations or ()):
+        if toleration not in tolerations:
+            tolerations.append(toleration)
+    return {
+        **({"affinity": {"nodeAffinity": affinity}} if affinity else {}),
+        **({"tolerations": tolerations} if tolerations else {}),
     }
 
 
@@ -131,7 +152,8 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
             f"--drill-bytes={DRILL_BYTES}",
             *([f"--folder={ARCHIVE_DIRECTORY}"] if backup.is_folder else []),
         ],
-        "env": [{"name": "TMPDIR", "value": "/tmp"}],
+        # With a heap for each thread, those that a restore leaves behind add up.
+        "env": [{"name": "TMPDIR", "value": "/tmp"}, {"name": "MALLOC_ARENA_MAX", "value": "1"}],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "ports": [{"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"}],
         "resources": resources(backup.requests, backup.limits),

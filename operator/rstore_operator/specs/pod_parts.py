@@ -61,6 +61,22 @@ def nodes(placement: Placement) -> dict[str, Any]:
     return fields
 
 
+def node_terms(placement: Placement) -> list[dict[str, Any]]:
+    """Returns the node selector terms, of which a node has to meet one; none where any node will do."""
+    at: Any = placement.affinity
+    for key in ("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"):
+        at = at.get(key) if isinstance(at, Mapping) else None
+    required = [term for term in at if isinstance(term, Mapping)] if isinstance(at, list) else []
+    labels = [
+        {"key": key, "operator": "In", "values": [value]}
+        for key, value in sorted((placement.node_selector or {}).items())
+    ]
+    terms = [
+        {**term, "matchExpressions": [*labels, *(term.get("matchExpressions") or ())]} for term in required or [{}]
+    ]
+    return [{key: value for key, value in term.items() if value} for term in terms if any(term.values())]
+
+
 def probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
     """A probe of the container's HTTP port; times in seconds."""
     return {

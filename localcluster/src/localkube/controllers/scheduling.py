@@ -1,8 +1,8 @@
 """On which nodes a pod may run, and which of them is best.
 
-Supported: nodeName, nodeSelector, required node affinity, taints, unschedulable nodes, required pod affinity and
-anti-affinity, topology spread with DoNotSchedule. Preferences and resources are not weighed: the node with the
-fewest pods wins.
+Supported: nodeName, nodeSelector, node affinity, taints, unschedulable nodes, required pod affinity and anti-affinity,
+topology spread with DoNotSchedule. Of preferences, those for nodes are weighed: among the best nodes the one with the
+fewest pods wins. Resources are not.
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ def choose(pod: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> Decision:
         name = other["spec"].get("nodeName")
         if name in load:
             load[name] += 1
-    return Decision(min(load, key=lambda name: (load[name], name)))
+    preferred = {meta(node)["name"]: preference(pod, node) for node in fitting}
+    return Decision(min(load, key=lambda name: (-preferred[name], load[name], name)))
+
+
+def preference(pod: Obj, node: Obj) -> int:
+    """Returns the sum of the weights of the preferences that a node meets."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    terms = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or []
+    return sum(term["weight"] for term in terms if term_matches(term["preference"], node))
 
 
 def refusal(pod: Obj, node: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> str | None:

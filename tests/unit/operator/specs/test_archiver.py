@@ -21,6 +21,7 @@ from rstore_operator.specs.statefulset import stateful_set
 
 REF = StoreRef("shop", "orders", "uid-1")
 IMAGE = ReplicaImage("registry.example.com/replica:1.2", "Always")
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 REGIONS = [{"name": "us-east"}, {"name": "eu-west", "placement": {"tolerations": [{"operator": "Exists"}]}}]
 
 
@@ -100,14 +101,58 @@ def test_identities() -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
 
 
-def test_it_runs_where_it_reads() -> None:
-    secondary = pod_of(spec_of({}))
-    assert secondary["tolerations"] == [{"operator": "Exists"}]
-    assert "nodeSelector" not in secondary
-    primary = pod_of(spec_of({"from": "Primary"}))
-    assert primary["nodeSelector"] == {"topology.kubernetes.io/region": "us-east"}
-    for made in (secondary, primary):
-        assert "affinity" not in made
+def label(region: str) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": "topology.kubernetes.io/region", "operator": "In", "values": [region]}]}
+
+
+def with_zone(*zones: str) -> dict[str, Any]:
+    terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]} for zone in zones]
+    return {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}, "podAntiAffinity": {REQUIRED: []}}}
+
+
+ZONES = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]} for zone in "ab"]
+SSD = {"key": "disk", "operator": "In", "values": ["ssd"]}
+
+
+@pytest.mark.parametrize(
+    ("regions", "read_from", "preferred", "allowed"),
+    [
+        ({"us": None}, "Secondary", [label("us")], [label("us")]),
+        ({"us": None, "eu": None}, "Secondary", [label("eu")], [label("eu"), label("us")]),
+        ({"us": None, "eu": None}, "Primary", [label("us")], [label("us"), label("eu")]),
+        ({"us": None, "eu": {}}, "Secondary", [], None),
+        ({"us": {}, "eu": None}, "Secondary", [label("eu")], None),
+        ({"us": None, "eu": with_zone("a", "b")}, "Secondary", ZONES, [*ZONES, label("us")]),
+        (
+            {"us": None, "eu": {**with_zone("a"), "nodeSelector": {"disk": "ssd"}}},
+            "Secondary",
+            [{"matchExpressions": [SSD, *ZONES[0]["matchExpressions"]]}],
+            [{"matchExpressions": [SSD, *ZONES[0]["matchExpressions"]]}, label("us")],
+        ),
+        ({"us": None, "eu": {"affinity": {"nodeAffinity": "none"}}}, "Secondary", [], None),
+    ],
+    ids=["one", "secondary", "primary", "anywhere", "else-anywhere", "affinity", "both", "nonsense"],
+)
+def test_it_runs_where_it_reads_or_else_in_another_region(
+    regions: dict[str, Any], read_from: str, preferred: list[Any], allowed: list[Any] | None
+) -> None:
+    listed = [{"name": name, **({} if where is None else {"placement": where})} for name, where in regions.items()]
+    made = pod_of(spec_of({"from": read_from}, regions=listed, primaryRegion="us"))
+    affinity = made.get("affinity", {}).get("nodeAffinity", {})
+    weighed = [{"weight": 100, "preference": term} for term in preferred]
+    assert affinity.get("preferredDuringSchedulingIgnoredDuringExecution", []) == weighed
+    assert affinity.get(REQUIRED) == (None if allowed is None else {"nodeSelectorTerms": allowed})
+    assert "nodeSelector" not in made
+
+
+def test_it_tolerates_what_any_region_tolerates() -> None:
+    one, other = {"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Exists"}
+    regions = [
+        {"name": "us", "placement": {"tolerations": [one, other]}},
+        {"name": "eu", "placement": {"tolerations": [other]}},
+    ]
+    assert pod_of(spec_of({}, regions=regions))["tolerations"] == [other, one]
+    assert "tolerations" not in pod_of(spec_of({}, regions=[{"name": "us"}]))
 
 
 def test_a_folder_is_a_mounted_volume() -> None:
