@@ -149,25 +149,30 @@ def _made(directory: Path) -> Path:
 
 
 @contextmanager
-def running_store(directory: Path, **settings: Any) -> Iterator[Server]:
-    """A store of one region of one replica, with these settings in its configuration."""
-    region = RegionProcesses(directory, Authority.make(), region="us-east", replicas=1, **settings)
-    region.start()
+def running_store(directory: Path, *, secondaries: Iterable[str] = (), **settings: Any) -> Iterator[Server]:
+    """A store of one replica in each region, with these settings in its configuration; yields the last region's."""
+    authority = Authority.make()
+    regions = [
+        RegionProcesses(directory, authority, region=name, replicas=1, **settings) for name in ("us-east", *secondaries)
+    ]
     try:
-        asyncio.run(_bootstrapped(region))
-        files, address = region.client_files, region.replicas[0].client_address
-        credentials = files.channel_credentials()
+        for region in regions:
+            region.start()
+        asyncio.run(_bootstrapped(regions))
+        files, address = regions[-1].client_files, regions[-1].replicas[0].client_address
         with grpc.secure_channel(
-            address, credentials, options=[("grpc.ssl_target_name_override", "localhost")]
+            address, files.channel_credentials(), options=[("grpc.ssl_target_name_override", "localhost")]
         ) as channel:
             yield _ready(Server("ours", channel, f"https://{address}", files))
     finally:
-        region.stop()
+        for region in regions:
+            region.stop()
 
 
-async def _bootstrapped(region: RegionProcesses) -> None:
-    await region.leader(timeout_seconds=START_SECONDS)
-    await bootstrap(region)
+async def _bootstrapped(regions: list[RegionProcesses]) -> None:
+    for region in regions:
+        await region.leader(timeout_seconds=START_SECONDS)
+    await bootstrap(*regions)
 
 
 def _ready(server: Server) -> Server:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from etcd.etcd_process import is_installed
 from etcd.etcdctl import RUN_SECONDS, EtcdCtl, Printed
 from etcd.etcdctl_rows import ROWS, Command
-from etcd.servers import Server
+from etcd.servers import Server, running_etcd, running_store
 from rstore_api import methods
 from rstore_api.proto import rpc_pb2 as rpc
 
@@ -42,10 +43,33 @@ def _filled(argument: str, key: str, newest: int) -> str:
     return re.sub(r"REVISION(-\d+)?", lambda found: str(newest + int(found[1] or 0)), argument.replace("KEY", key))
 
 
+@pytest.fixture(scope="module")
+def etcd_and_secondary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    """An etcd, and the secondary region of a store of two."""
+    if not is_installed():
+        pytest.skip("etcd is not installed in this environment")
+    with (
+        running_etcd(tmp_path_factory.mktemp("etcd")) as etcd,
+        running_store(tmp_path_factory.mktemp("store"), secondaries=["eu-west"]) as ours,
+    ):
+        yield etcd, ours
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_etcdctl_prints_the_same(servers: tuple[Server, Server], name: str) -> None:
+    assert_same(servers, name, ROWS[name])
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in documented()])
+def test_etcdctl_prints_the_same_of_a_secondary_region(etcd_and_secondary: tuple[Server, Server], name: str) -> None:
+    """But for ``--cluster``, which lists the members of two regions."""
+    assert_same(etcd_and_secondary, name, [command for command in ROWS[name] if "--cluster" not in command.arguments])
+
+
+def assert_same(servers: tuple[Server, Server], name: str, commands: list[Command]) -> None:
+    """Compares what the commands print of both; of those that are documented to differ one must."""
     key = f"{list(ROWS).index(name)}-{name.replace(' ', '-')}/"
-    expected, found = (printed(server, EtcdCtl(server), ROWS[name], key) for server in servers)
+    expected, found = (printed(server, EtcdCtl(server), commands, key) for server in servers)
     differences = [f"{theirs}\n   {mine}" for theirs, mine in zip(expected, found, strict=True) if theirs != mine]
     if name in documented():
         assert differences, f"`{name}` prints the same now: take it out of docs/etcd-compatibility.md"
