@@ -25,9 +25,11 @@ from rstore_operator.resource.state import (
     AUTOMATIC,
     FORCED,
     PLANNED,
+    BackupDrill,
     BackupStatus,
     Outcome,
     Phase,
+    RegionStatus,
     StoreStatus,
     Trigger,
 )
@@ -197,7 +199,17 @@ class OperatorMetrics:
 
     def render(self) -> bytes:
         """Returns the exposition text. Callable from any thread."""
-        return generate_latest(self.registry)
+        return b"".join(generate_latest(_Alone(family)) for family in self.registry.collect())
+
+
+class _Alone(Collector):
+    """One family as the only one, so that no more than its samples are in memory while its text is made."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._family,)
 
 
 class _StoreCollector(Collector):
@@ -213,79 +225,157 @@ class _StoreCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         looks, now = self._looks, self._seconds
         shown = sorted(looks)[:MAX_STORES]
-        families = _Families(("namespace", "store"))
-        for key in shown:
-            _describe(families, key, looks[key], now)
         yield GaugeMetricFamily(
             "rstore_operator_stores_without_series", "Stores that are too many to be shown.", len(looks) - len(shown)
         )
-        yield from families.made.values()
+        for family in _FAMILIES:
+            labels = ["namespace", "store", *family.labels]
+            made = GaugeMetricFamily(f"rstore_operator_{family.name}", family.text, labels=labels)
+            for key in shown:
+                for values, value in family.samples(looks[key], now):
+                    made.add_metric([*key, *values], value)
+            if made.samples:
+                yield made
 
 
-class _Families:
-    """Families of gauges, each made when it gets its first sample."""
-
-    def __init__(self, common: tuple[str, ...]) -> None:
-        self._common = common
-        self.made: dict[str, GaugeMetricFamily] = {}
-
-    def add(self, name: str, text: str, key: tuple[str, ...], value: float, **labels: str) -> None:
-        if name not in self.made:
-            family = GaugeMetricFamily(f"rstore_operator_{name}", text, labels=[*self._common, *labels])
-            self.made[name] = family
-        self.made[name].add_metric([*key, *labels.values()], value)
+_Samples = Iterable[tuple[tuple[str, ...], float]]
+"""The values of labels, and the sample's."""
 
 
-def _describe(families: _Families, key: tuple[str, str], look: Look, now: float) -> None:
-    status, add = look.status, families.add
-    add("store_unobserved_seconds", "Time since the store was looked at, in seconds.", key, now - look.seconds)
-    add("store_epoch", "Epoch of the primary region.", key, float(status.epoch))
-    for phase in Phase:
-        add("store_phase", "1 for the store's phase.", key, float(phase is status.phase), phase=phase.value)
-    for condition in status.conditions:
-        value = CONDITION_VALUES.get(condition.status, -1.0)
-        text = "A condition of the store: 1 True, 0 False, -1 Unknown."
-        add("store_condition", text, key, value, condition=condition.type)
-    add("primary_changing", "1 while the primary region changes.", key, float(status.failover is not None))
-    for region in status.regions:
-        name = region.name
-        primary = float(name == status.primary_region)
-        add("region_primary", "1 for the primary region.", key, primary, region=name)
-        add("region_replicas", "Replicas that the region has.", key, float(region.replicas), region=name)
-        ready = float(region.ready_replicas)
-        add("region_ready_replicas", "Replicas of the region that are ready.", key, ready, region=name)
-        if not primary:
-            connected = float(region.connected)
-            add("region_connected", "1 while the primary streams to the region.", key, connected, region=name)
-    if status.backup is not None:
-        _describe_backup(families, key, status, status.backup)
-    for name, (_, expiry) in look.expiries.items():
-        text = "When the certificate in a Secret expires, in seconds since 1970."
-        add("certificate_expiry_timestamp_seconds", text, key, expiry, secret=name)
+@dataclass(frozen=True)
+class _Family:
+    """A family of gauges with samples for each store."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    """Beside those of the store."""
+    samples: Callable[[Look, float], _Samples]
+    """Of a store as it was looked at, and a monotonic clock's reading now."""
 
 
-def _describe_backup(families: _Families, key: tuple[str, str], status: StoreStatus, backup: BackupStatus) -> None:
-    add, condition = families.add, status.condition(BACKUP_HEALTHY)
-    reason = condition.reason if condition is not None else ""
-    add("backup_suspended", "1 while spec.backup.suspend is true.", key, float(reason == SUSPENDED))
-    text = "1 while the two last bases that the schedule wanted are missing."
-    add("backup_base_late", text, key, float(reason == BASE_LATE))
-    text = "Age of the oldest revision that is not in the archive, in seconds, as the archiver reported last."
-    add("backup_lag_seconds", text, key, backup.lag_seconds)
-    if backup.last_base is not None:
-        text = "When the newest base was made, in seconds since 1970."
-        add("backup_last_base_timestamp_seconds", text, key, backup.last_base.at.timestamp())
-    text = "1 while the last drill has failed, or the two last drills that the schedule wanted are missing."
+def _of_store(name: str, text: str, value: Callable[[Look, float], float]) -> _Family:
+    """Returns a family with one sample for each store."""
+    return _Family(name, text, (), lambda look, now: [((), value(look, now))])
+
+
+def _of_regions(name: str, text: str, value: Callable[[StoreStatus, RegionStatus], float | None]) -> _Family:
+    """Returns a family with one sample for each region, but for those without a value."""
+
+    def samples(look: Look, _now: float) -> _Samples:
+        values = ((region.name, value(look.status, region)) for region in look.status.regions)
+        return [((name,), value) for name, value in values if value is not None]
+
+    return _Family(name, text, ("region",), samples)
+
+
+def _of_backup(name: str, text: str, value: Callable[[BackupStatus, str], float | None]) -> _Family:
+    """Returns a family with one sample for each store that is archived and has a value. ``value`` is given the reason
+    of its condition, too."""
+
+    def samples(look: Look, _now: float) -> _Samples:
+        backup, condition = look.status.backup, look.status.condition(BACKUP_HEALTHY)
+        sample = value(backup, condition.reason if condition is not None else "") if backup is not None else None
+        return [] if sample is None else [((), sample)]
+
+    return _Family(name, text, (), samples)
+
+
+def _of_drill(name: str, text: str, value: Callable[[BackupDrill], float]) -> _Family:
+    """Returns a family with one sample for each store of which a drill is known."""
+    return _of_backup(name, text, lambda backup, _: value(backup.last_drill) if backup.last_drill is not None else None)
+
+
+def _phases(look: Look, _now: float) -> _Samples:
+    return [((phase.value,), float(phase is look.status.phase)) for phase in Phase]
+
+
+def _conditions(look: Look, _now: float) -> _Samples:
+    return [((one.type,), CONDITION_VALUES.get(one.status, -1.0)) for one in look.status.conditions]
+
+
+def _drill_failed(backup: BackupStatus, reason: str) -> float:
     drill = backup.last_drill
-    failed = drill is not None and drill.result is DrillResult.FAILED
-    add("backup_drill_failed", text, key, float(failed or reason == DRILL_LATE))
-    if drill is not None:
-        text = "When the last drill began, in seconds since 1970."
-        add("backup_last_drill_timestamp_seconds", text, key, drill.time.timestamp())
-        text = "How long the last drill took to restore the archive, in seconds; 0 where it could not."
-        add("backup_last_drill_rto_seconds", text, key, drill.rto_seconds)
-        text = "Age of the newest state in the archive when the last drill began, in seconds."
-        add("backup_last_drill_rpo_seconds", text, key, drill.rpo_seconds)
+    return float((drill is not None and drill.result is DrillResult.FAILED) or reason == DRILL_LATE)
+
+
+def _connected(status: StoreStatus, region: RegionStatus) -> float | None:
+    return float(region.connected) if region.name != status.primary_region else None
+
+
+_FAMILIES = (
+    _of_store(
+        "store_unobserved_seconds",
+        "Time since the store was looked at, in seconds.",
+        lambda look, now: now - look.seconds,
+    ),
+    _of_store("store_epoch", "Epoch of the primary region.", lambda look, _: float(look.status.epoch)),
+    _Family("store_phase", "1 for the store's phase.", ("phase",), _phases),
+    _Family("store_condition", "A condition of the store: 1 True, 0 False, -1 Unknown.", ("condition",), _conditions),
+    _of_store(
+        "primary_changing",
+        "1 while the primary region changes.",
+        lambda look, _: float(look.status.failover is not None),
+    ),
+    _of_regions(
+        "region_primary",
+        "1 for the primary region.",
+        lambda status, region: float(region.name == status.primary_region),
+    ),
+    _of_regions("region_replicas", "Replicas that the region has.", lambda _, region: float(region.replicas)),
+    _of_regions(
+        "region_ready_replicas",
+        "Replicas of the region that are ready.",
+        lambda _, region: float(region.ready_replicas),
+    ),
+    _of_regions("region_connected", "1 while the primary streams to the region.", _connected),
+    _of_backup(
+        "backup_suspended", "1 while spec.backup.suspend is true.", lambda _, reason: float(reason == SUSPENDED)
+    ),
+    _of_backup(
+        "backup_base_late",
+        "1 while the two last bases that the schedule wanted are missing.",
+        lambda _, reason: float(reason == BASE_LATE),
+    ),
+    _of_backup(
+        "backup_lag_seconds",
+        "Age of the oldest revision that is not in the archive, in seconds, as the archiver reported last.",
+        lambda backup, _: backup.lag_seconds,
+    ),
+    _of_backup(
+        "backup_last_base_timestamp_seconds",
+        "When the newest base was made, in seconds since 1970.",
+        lambda backup, _: backup.last_base.at.timestamp() if backup.last_base is not None else None,
+    ),
+    _of_backup(
+        "backup_drill_failed",
+        "1 while the last drill has failed, or the two last drills that the schedule wanted are missing.",
+        _drill_failed,
+    ),
+    _of_drill(
+        "backup_last_drill_timestamp_seconds",
+        "When the last drill began, in seconds since 1970.",
+        lambda drill: drill.time.timestamp(),
+    ),
+    _of_drill(
+        "backup_last_drill_rto_seconds",
+        "How long the last drill took to restore the archive, in seconds; 0 where it could not.",
+        lambda drill: drill.rto_seconds,
+    ),
+    _of_drill(
+        "backup_last_drill_rpo_seconds",
+        "Age of the newest state in the archive when the last drill began, in seconds.",
+        lambda drill: drill.rpo_seconds,
+    ),
+    _Family(
+        "certificate_expiry_timestamp_seconds",
+        "When the certificate in a Secret expires, in seconds since 1970.",
+        ("secret",),
+        lambda look, _: [((name,), expiry) for name, (_, expiry) in look.expiries.items()],
+    ),
+)
+"""In the order of the text. They are filled one after the other: all samples of hundreds of stores at once take several
+times the memory of their text."""
 
 
 def _expiries(children: Children, last: Mapping[str, tuple[str, float]]) -> Iterable[tuple[str, tuple[str, float]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 
-MAX_SPARES = 32
+MAX_SPARES = 16
 """How many connections that are not used stay open. Each takes 0.09 MiB."""
 
 Retire = Callable[[], Awaitable[None]]

@@ -30,7 +30,7 @@ RENEW_AFTER = 2 / 3
 """The part of its lifetime after which a certificate or an authority is replaced."""
 UNUSABLE = "it cannot be used"
 """How the problems of a certificate begin that nobody accepts; with any other one it works until it is replaced."""
-LOADED = 256
+LOADED = 64
 """Certificates that are kept as objects."""
 CHECKED = 8192
 """Results of each check that are kept, in 0.2 KiB each: the same certificates of hundreds of stores are looked at again
