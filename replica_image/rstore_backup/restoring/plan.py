@@ -148,12 +148,15 @@ class Recoverable:
                 raise NotRestorable(
                     f"{time_of(time_ms)} is where rows are missing: {described(before)}, and then {described(after)}"
                 )
-        begun = [piece for piece in (self.line.pieces if self.line else ()) if piece.header.first_time_ms <= time_ms]
-        bases = [base for base in self.bases if base.time_ms <= time_ms]
-        of_bases = max((base.revision for base in bases), default=BASE_REVISION)
+        # Rows behind a hole may have the same time as the last ones before it.
+        holding = [span.last_revision for span in spans if span.first_time_ms <= time_ms <= span.last_time_ms]
+        most = max(holding, default=self.last_revision)
+        pieces = [piece for piece in (self.line.pieces if self.line else ()) if piece.header.after_revision < most]
+        begun = [piece for piece in pieces if piece.header.first_time_ms <= time_ms]
+        of_bases = [base.revision for base in self.bases if base.time_ms <= time_ms and base.revision <= most]
         if begun and begun[-1].header.last_time_ms > time_ms:
             return begun[-1]
-        return max(of_bases, begun[-1].until_revision if begun else BASE_REVISION)
+        return max((*of_bases, *(piece.until_revision for piece in begun[-1:])), default=BASE_REVISION)
 
     def _starts(self) -> list[tuple[Manifest | None, int]]:
         """Returns where a restore can begin, in order: the bases, and the empty store."""

@@ -105,7 +105,9 @@ class ArchiveVerdict:
         with restored.table:
             self._compare(restored, target, epoch)
         if isinstance(target, AtTime) and isinstance(store, MemoryStore):
-            self._check_until(restored.plan, target, Contents.of(store.objects, store_id), epoch)
+            catalogue = await read_catalogue(Below(store, store_id), store_id)
+            spans = catalogue.recoverable(epoch).spans()
+            self._check_until(restored.plan, target, Contents.of(store.objects, store_id), epoch, spans)
         return True
 
     async def _restored(self, store: ObjectStore, store_id: str, target: Target, epoch: int | None) -> Restorable:
@@ -144,12 +146,19 @@ class ArchiveVerdict:
         if written is not None and START_MS + 1000 * written.at_seconds > target.time_ms + 2 * SKEW_MS:
             self._violated(f"{target} is restored at revision {revision}, made at {written.at_seconds:.3f}")
 
-    def _check_until(self, plan: Plan, target: AtTime, contents: Contents, epoch: int | None) -> None:
-        """Everything is restored that had been archived with the time, or one before it."""
+    def _check_until(
+        self, plan: Plan, target: AtTime, contents: Contents, epoch: int | None, spans: Collection[Span]
+    ) -> None:
+        """Everything is restored that had been archived with the time, or one before it, but for what is behind rows
+        that are missing, and cannot be restored at that time.
+        """
         line = contents.line(epoch)
+        holding = [span for span in spans if span.first_time_ms <= target.time_ms <= span.last_time_ms]
+        most = max((span.last_revision for span in holding), default=0)
         for piece in line.pieces if line is not None else ():
             for record in contents.segments[piece.header.name].records:
-                if record.time_ms <= target.time_ms and plan.revision < record.last_revision <= piece.until_revision:
+                last = min(piece.until_revision, most)
+                if record.time_ms <= target.time_ms and plan.revision < record.last_revision <= last:
                     self._violated(f"{target} is restored at {plan.revision}, without {record.last_revision}")
                     return
 

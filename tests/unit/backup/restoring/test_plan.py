@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from rstore_api.domain.epochs import REVISION_JUMP, EpochStart, History
 from rstore_backup.bases import Manifest
@@ -130,6 +131,17 @@ def test_times_that_can_be_restored_reach_to_the_newest_row_or_base(
     assert own.at_time(expected[1]) == span.last_revision
     with pytest.raises(NotRestorable, match="is after the last rows and bases in the archive"):
         own.at_time(expected[1] + 1)
+
+
+def test_at_the_time_before_a_hole_is_what_was_before_it_also_where_rows_behind_it_have_the_same_time() -> None:
+    behind = msgspec.structs.replace(LATER, first_time_ms=2000, last_time_ms=3000)
+    own = recoverable((A, B, C, D, ANEW, behind), base(25, time_ms=2500))
+    before, after = own.spans()
+    assert (before.last_time_ms, after.first_time_ms) == (2000, 2500)
+    assert own.at_time(2000) == before.last_revision == 12
+    with pytest.raises(NotRestorable, match="is where rows are missing"):
+        own.at_time(2001)
+    assert own.at_time(2500) == own.line.pieces[-1]
 
 
 def test_the_new_store_goes_on_above_everything_that_the_old_one_may_have_answered() -> None:
