@@ -40,9 +40,9 @@ async def read_past(past: Past, progress: Progress) -> AsyncIterator[Restorable]
         begin=lambda objects: progress.reset(reading, total=objects),
         advance=lambda objects: progress.advance(reading, objects),
     )
-    for damage in restored.unusable:
-        stderr().print(f"warning: {damage} (not needed)", style="yellow")
     with restored.table:
+        for damage in restored.unusable:
+            stderr().print(f"warning: {damage} (not needed)", style="yellow")
         yield restored
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from rstore_backup import card, names, segments
 from rstore_backup.card import Card
 from rstore_backup.errors import AccessRefused, ArchiveError, Damaged, DestinationInvalid, WrongStore
 from rstore_backup.restoring import reading
+from rstore_backup.restoring import restore as restore_module
 from rstore_backup.restoring.catalogue import read_catalogue
 from rstore_backup.restoring.key_table import KeyTable, TableUnusable
 from rstore_backup.restoring.plan import AtRevision, AtTime, Latest, NotRestorable, Target
@@ -277,6 +280,27 @@ def test_a_table_that_cannot_be_made_leaves_no_file(tmp_path: Path) -> None:
         KeyTable(tmp_path, max_bytes=4096)
     assert list(tmp_path.iterdir()) == [], "it is removed, though the traceback still has the object"
     assert "database or disk is full" in str(raised.value)
+
+
+async def test_a_restore_that_is_called_off_when_its_table_is_made_leaves_no_file(
+    archive: Archived, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, tables = asyncio.get_running_loop(), []
+
+    class Interrupted(KeyTable):
+        def __init__(self, *where: Any, **limits: Any) -> None:
+            super().__init__(*where, **limits)
+            tables.append(self)
+            loop.call_soon_threadsafe(restoring.cancel)
+
+    monkeypatch.setattr(restore_module, "KeyTable", Interrupted)
+    restoring = asyncio.create_task(
+        restorable(archive.store, STORE_ID, Latest(), directory=tmp_path, begin=print, advance=print)
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await restoring
+    assert len(tables) == 1
+    assert list(tmp_path.iterdir()) == [], "it is removed, though somebody has the table"
 
 
 async def test_a_folder_that_is_not_there_is_an_error(archive: Archived, tmp_path: Path) -> None:
