@@ -20,7 +20,7 @@ from rstore_backup.restoring.plan import Plan
 from rstore_backup.segments import Opened
 
 IN_FLIGHT = 32
-AHEAD_BYTES = 32 << 20
+AHEAD_BYTES = 16 << 20
 """Of objects that are read ahead: so many of them, and so many bytes, or one that is larger."""
 Advance = Callable[[int], None]
 """Called with how many more objects are read."""
