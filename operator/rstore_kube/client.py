@@ -26,7 +26,8 @@ _JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
 MAX_CONNECTIONS = 64
 MAX_REQUESTS = 16
-"""At a time, logs that are followed and ports not counted: each takes a connection of 0.4 MiB. The time that a request
+"""At a time, logs that are followed and ports not counted: each takes a connection of 0.1 to 0.5 MiB, by the size of
+asyncio's TLS buffers. The time that a request
 waits for others does not count for its timeout."""
 FOLLOW_SECONDS = 86_400.0
 """How long a log is followed at most."""
