@@ -10,7 +10,7 @@ missing, however small the lag was when the primary was last seen.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msgspec import structs
 from rstore_api.domain.epochs import History, count_at, epoch_of, parent_of
@@ -37,6 +37,8 @@ class Loss:
     doubt: str = ""
     unacknowledged: int = 0
     """Revisions that the region lacks and that were never acknowledged, as far as is known."""
+    acknowledged_by: str = ""
+    """The primary that may have acknowledged it, where that is another one than the failover leaves."""
 
     def __str__(self) -> str:
         revisions = "an unknown number of" if self.revisions is None else str(self.revisions)
@@ -53,9 +55,18 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
                   ) -> Loss:  # fmt: skip
     """What a promotion of ``target`` would lose, from where the regions that answered stand.
 
-    ``final``: they are fenced, so that an old primary among them makes it exact.
+    ``final``: they are fenced, so that an old primary among them makes it exact. Where ``target`` has data of a later
+    epoch, an earlier attempt of this failover made a primary that was lost again: then it is about what that one may
+    have acknowledged.
     """
-    if target.region == from_region or target.data_epoch > from_epoch:
+    acknowledged_by = ""
+    if target.data_epoch > from_epoch:
+        from_epoch = target.data_epoch
+        from_region = next((start.region for start in target.history if start.epoch == from_epoch), "")
+        seen = memory.last_leaders.get(from_region)
+        last_known, acknowledged_by = seen.revision if seen is not None else 0, from_region
+        rules = replace(rules, witness_in_sync_regions=0)  # that was of the epoch that is left
+    if target.region == from_region:
         return NOTHING
     doubt = _doubt(from_region, from_epoch, target, answers, voters, rules) if rules.semi_sync else ""
     primary = memory.last_leaders.get(from_region)
@@ -71,7 +82,7 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
     if rules.semi_sync and not doubt:
         return Loss(0, 0, certain=True, unacknowledged=revisions or 0)
     lag = next((item for item in (primary.progress if primary else ()) if item.region == target.region), None)
-    return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt)
+    return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt, acknowledged_by=acknowledged_by)
 
 
 def _doubt(
@@ -139,6 +150,7 @@ def loss_refusal(
         )
     if loss.certain or limit is None:
         return ""
+    from_region = loss.acknowledged_by or from_region
     bearable = loss.size_bytes is not None and loss.size_bytes <= limit
     if bearable and (limit > 0 or not rules.semi_sync):
         return ""
@@ -162,7 +174,7 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...], l
             region.name: _left_out(receipt, tail)
             for region in regions
             for tail in region.quarantined
-            if _leaver(history, line, tail) is receipt and region.name != receipt.to_region
+            if _leaver(history, line, tail, region.name) is receipt and region.name != receipt.to_region
         }
         if counts:
             count = "revisions_unacknowledged" if receipt.acknowledged_kept else "revisions_lost"
@@ -171,11 +183,25 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...], l
     return tuple(receipts)
 
 
-def _leaver(history: tuple[Receipt, ...], line: History, tail: QuarantinedTail) -> Receipt | None:
-    """The failover that left the tail behind: its epoch is the first one above the tail's that the store went on with
+def _leaver(history: tuple[Receipt, ...], line: History, tail: QuarantinedTail, region: str) -> Receipt | None:
+    """The failover that left behind the tail of this region: its epoch is the first one above the tail's that began
     from where the tail begins, or from further on. None when its receipt is gone, as after a status was lost.
+
+    That epoch may itself have been left by a later failover, to a region that did not know it. Then it is not in
+    ``line``, and its receipt says where it began.
     """
+    epochs = {start.epoch for start in line}
     above = [start.epoch for start in line if start.epoch > tail.epoch and parent_of(start) >= tail.fork_revision]
+    above += [
+        receipt.epoch
+        for receipt in history
+        if receipt.epoch not in epochs
+        and tail.epoch < receipt.epoch <= tail.replaced_by_epoch
+        and receipt.mode != PLANNED
+        and receipt.to_region != region
+        and receipt.final_revision is not None
+        and tail.fork_revision <= receipt.final_revision < tail.last_revision
+    ]
     epoch = min(above, default=0)
     return next((receipt for receipt in history if receipt.epoch == epoch and receipt.mode != PLANNED), None)
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from rstore_api.domain.epochs import REVISION_JUMP, EpochStart, History
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
-from rstore_operator.failover.loss_gate import corrected, expected_loss
+from rstore_operator.failover.loss_gate import corrected, expected_loss, loss_refusal
 from rstore_operator.failover.planned import overtaken_receipt
 from rstore_operator.failover.scene import Rules
 from rstore_operator.failover.voting import electorate
@@ -116,6 +116,46 @@ def test_a_tail_counts_for_the_failover_to_a_region_of_another_line() -> None:
     away, back = _receipt(3, 5, 0, "east", "west"), _receipt(4, REVISION_JUMP + 4, 0)
     regions, line = (RegionStatus("west", quarantined=(tail,)),), _line((1, 1), (2, 4), (4, REVISION_JUMP + 4))
     assert [found.revisions_lost for found in corrected((away, back), regions, line)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kept", "counted"),
+    [(10, [3, 1]), (12, [1, 1]), (13, [0, 3])],
+    ids=["all of the tail", "a part of the tail", "nothing of the tail"],
+)
+def test_a_tail_counts_for_a_failover_whose_epoch_was_left_too(kept: int, counted: list[int]) -> None:
+    """South was left for west, which was left for east, which had not heard of west's epoch (seed 4585 of regions)."""
+    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 3, 3, fork_revision=10)
+    own = QuarantinedTail(2, REVISION_JUMP + 11, REVISION_JUMP + 11, 1, 50, "2.wal", 3, 1, fork_revision=10)
+    first, second = _receipt(2, kept, 0, "south", "west"), _receipt(3, 10, 0, "west", "east")
+    regions = (RegionStatus("south", quarantined=(tail,)), RegionStatus("west", quarantined=(own,)))
+    receipts = corrected((first, second), regions, _line((1, 1), (3, 10)))
+    assert [receipt.revisions_lost for receipt in receipts] == counted
+
+
+@pytest.mark.parametrize(
+    ("target", "known", "certain", "lost"),
+    [
+        ("south", 0, True, 0),  # it was that primary itself
+        ("west", 0, False, None),
+        ("west", 2 * REVISION_JUMP + 25, False, 5),
+    ],
+)
+def test_what_a_primary_of_an_attempt_before_acknowledged_counts(
+    target: str, known: int, certain: bool, lost: int | None
+) -> None:
+    """A failover out of epoch 2 made south primary of epoch 3, which was lost at once (seed 3760 of regions)."""
+    line = (FIRST, SECOND, EpochStart(3, 2 * REVISION_JUMP + 11, "south", REVISION_JUMP + 110))
+    chosen = FenceAnswer(target, 4, data_epoch=3, revision=2 * REVISION_JUMP + 20, clear_at_seconds=0.0, history=line)
+    other = FenceAnswer("north", 4, data_epoch=2, revision=REVISION_JUMP + 110, clear_at_seconds=0.0, history=line[:2])
+    leader = ReplicaStatus("s-0", "south", "s", True, "s-0", 1, known, 3, 3, True, True, history=line)
+    memory = Memory(last_leaders={"south": leader} if known else {})
+    rules = Rules({}, 3000, max_data_loss_bytes=0, semi_sync=True)
+    voters = electorate(Observed(), Memory(), ("east", "north", "south", "west"))
+    loss = expected_loss("east", 2, REVISION_JUMP + 110, chosen, [chosen, other], memory, voters, rules, final=True)
+    assert (loss.certain, loss.revisions) == (certain, lost)
+    refusal = loss_refusal(loss, target, "east", 2, rules)
+    assert ("bring south back" in refusal) is not certain
 
 
 def test_a_switchover_leaves_nothing_behind() -> None:
