@@ -141,6 +141,7 @@ def loss_refusal(
     now, and whatever is known of the loss, a person has to accept that nothing of them runs any more.
     """
     limit = rules.max_data_loss_bytes
+    from_region = loss.acknowledged_by or from_region
     if rules.loss_accepted or region == from_region:
         return ""
     if absent:
@@ -150,7 +151,6 @@ def loss_refusal(
         )
     if loss.certain or limit is None:
         return ""
-    from_region = loss.acknowledged_by or from_region
     bearable = loss.size_bytes is not None and loss.size_bytes <= limit
     if bearable and (limit > 0 or not rules.semi_sync):
         return ""

@@ -138,6 +138,7 @@ def test_a_tail_counts_for_a_failover_whose_epoch_was_left_too(kept: int, counte
     [
         ("south", 0, True, 0),  # it was that primary itself
         ("west", 0, False, None),
+        ("east", 0, False, None),  # the one that the failover leaves does not have it either
         ("west", 2 * REVISION_JUMP + 25, False, 5),
     ],
 )
