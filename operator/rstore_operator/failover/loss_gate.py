@@ -59,13 +59,16 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
     epoch, an earlier attempt of this failover made a primary that was lost again: then it is about what that one may
     have acknowledged.
     """
-    acknowledged_by = ""
     if target.data_epoch > from_epoch:
-        from_epoch = target.data_epoch
-        from_region = next((start.region for start in target.history if start.epoch == from_epoch), "")
-        seen = memory.last_leaders.get(from_region)
-        last_known, acknowledged_by = seen.revision if seen is not None else 0, from_region
-        rules = replace(rules, witness_in_sync_regions=0)  # that was of the epoch that is left
+        attempted = next((start.region for start in target.history if start.epoch == target.data_epoch), "")
+        seen = memory.last_leaders.get(attempted)
+        last_known = seen.revision if seen is not None else 0
+        rules = replace(rules, witness_in_sync_regions=0)  # what the witness knows is of the epoch that is left
+        loss = expected_loss(
+            attempted, target.data_epoch, last_known, target, answers, memory, voters, rules, final=final
+        )
+        acknowledged_by = attempted or f"the primary of epoch {target.data_epoch}"
+        return loss if loss.certain else replace(loss, acknowledged_by=acknowledged_by)
     if target.region == from_region:
         return NOTHING
     doubt = _doubt(from_region, from_epoch, target, answers, voters, rules) if rules.semi_sync else ""
@@ -82,7 +85,7 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
     if rules.semi_sync and not doubt:
         return Loss(0, 0, certain=True, unacknowledged=revisions or 0)
     lag = next((item for item in (primary.progress if primary else ()) if item.region == target.region), None)
-    return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt, acknowledged_by=acknowledged_by)
+    return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt)
 
 
 def _doubt(

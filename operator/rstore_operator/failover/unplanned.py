@@ -229,11 +229,12 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
     if not order:
         return None, NO_COPY
     others = [answer for answer in order if not intent.cut_off or answer.region != intent.from_region]
-    # The old primary itself holds all that it acknowledged, but not what a primary of an attempt before did.
-    returns = len(others) < len(order) and order[0].data_epoch <= intent.from_epoch
+    source = next((answer for answer in order if answer not in others), None)
+    if order[0].data_epoch > intent.from_epoch:
+        source = None  # an attempt before made another primary: this one does not hold all that is acknowledged
     chosen, called_off = (others or order)[0], "" if others else "no other region holds a copy of the store"
-    if not others and returns:
-        return _promoting(intent, chosen, NOTHING, rules, clock, aborted=called_off), ""
+    if not others and source is not None:
+        return _promoting(intent, source, NOTHING, rules, clock, aborted=called_off), ""
     if intent.mode == FORCED and intent.to_region:
         named = next((answer for answer in others if answer.region == intent.to_region), None)
         refusal = _refusal(named, intent, chosen, rules)
@@ -251,8 +252,7 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
     absent = needed_absent(scene, clear(scene, intent))
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules, absent)
     refusal = refusal or _held_elsewhere(intent, chosen, positions, rules)
-    if refusal and returns:  # the old primary is there, so it is not left without one
-        source = next(answer for answer in order if answer.region == intent.from_region)
+    if refusal and source is not None:  # the store is not left without a primary
         return _promoting(intent, source, NOTHING, rules, clock, aborted=refusal), ""
     if refusal:
         return None, refusal

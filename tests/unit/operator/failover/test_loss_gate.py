@@ -157,6 +157,14 @@ def test_what_a_primary_of_an_attempt_before_acknowledged_counts(
     assert (loss.certain, loss.revisions) == (certain, lost)
     refusal = loss_refusal(loss, target, "east", 2, rules)
     assert ("bring south back" in refusal) is not certain
+    assert loss_refusal(loss, target, "east", 2, rules, absent={"south"}), "nobody knows that nothing of it runs"
+
+
+def test_a_primary_of_an_attempt_before_that_nobody_can_name_may_have_acknowledged_something() -> None:
+    chosen = FenceAnswer("west", 4, data_epoch=3, revision=20, clear_at_seconds=0.0)
+    rules, voters = Rules({}, 3000, max_data_loss_bytes=0), electorate(Observed(), Memory(), ("east", "south", "west"))
+    loss = expected_loss("west", 2, 20, chosen, [chosen], Memory(), voters, rules, final=True)
+    assert "bring the primary of epoch 3 back" in loss_refusal(loss, "west", "west", 2, rules)
 
 
 def test_a_switchover_leaves_nothing_behind() -> None:

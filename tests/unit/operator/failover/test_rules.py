@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from rstore_api.domain.epochs import REVISION_JUMP, EpochStart
 from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_operator.facts.memory import Memory
+from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.failover import annotations
 from rstore_operator.failover.rules import answer, faults, pending, preferred_primary, requests
 from rstore_operator.failover.rules.decisions import Begin, Decision, Done, Refuse, Rule, first
@@ -453,3 +455,31 @@ def test_a_failover_waits_for_a_fenced_region_that_holds_more_and_was_to_be_remo
         going_on = advance_unplanned(replace(scene, rules=rules), intent, announced=False)
         assert going_on.intent is not None
         assert going_on.intent.step is Step.PROMOTING
+
+
+@pytest.mark.parametrize(
+    ("east", "west", "promoted"),
+    [((1, 30), (1, 21), "us-east"), ((1, 30), (2, 21), ""), ((2, 21), (2, 21), ""), ((2, 21), (0, 0), "")],
+    ids=["no attempt before", "west knows of one", "both know of it", "only east has data"],
+)
+def test_the_region_that_is_left_takes_over_again_only_where_it_holds_everything(
+    east: tuple[int, int], west: tuple[int, int], promoted: str
+) -> None:
+    """Not where an attempt before made ap-south primary, which is away: that may have acknowledged something."""
+    scene = seen_in(lambda: looking(fenced(None), 6.0))
+    intent = structs.replace(scene.status.failover, cut_off=True, epoch=3)
+    line = (EpochStart(1, 2, "us-east"), EpochStart(2, REVISION_JUMP, "ap-south", 20))
+    fences = {
+        name: FenceAnswer(name, 3, epoch, revision, clear_at_seconds=5.5, history=line[:epoch])
+        for name, (epoch, revision) in {"us-east": east, "eu-west": west}.items()
+    }
+    scene = replace(
+        scene,
+        status=structs.replace(scene.status, failover=intent),
+        memory=replace(scene.memory, fences=fences),
+        rules=replace(scene.rules, max_data_loss_bytes=0, semi_sync=True),
+    )
+    found = advance_unplanned(scene, intent, announced=False)
+    assert found.intent is not None
+    assert (found.intent.to_region, found.intent.aborted) == (promoted, bool(promoted))
+    assert ("bring ap-south back" in found.blocked) is not bool(promoted)
