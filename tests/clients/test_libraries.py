@@ -16,8 +16,9 @@ import pytest
 from clients.libraries import LIBRARIES, Library
 from etcd.etcd_process import is_installed
 from etcd.servers import running_etcd
+from integration.replicas.moves import fail_over
 from integration.replicas.server_certificates import Authority
-from integration.replicas.server_processes import RegionProcesses, bootstrap, eventually, topology
+from integration.replicas.server_processes import RegionProcesses, bootstrap, eventually
 from rstore_api.tls import TlsFiles
 
 START_SECONDS = 90.0
@@ -145,15 +146,7 @@ async def _fail_over(regions: list[RegionProcesses], writing: list[Writing]) -> 
     lost, target, other = regions
     for one in writing:
         await eventually(one.written, accept=lambda count: count >= SOME, timeout_seconds=WAIT_SECONDS)
-    demoted = await lost.demote(2)  # the target then has everything that was acknowledged
-    where = topology(target.region, target, lost, other, epoch=2)
-
-    async def promoted() -> object:
-        return await target.promote(2, demoted.final_revision, where, revision_jump=10**9)
-
-    await eventually(promoted)
-    lost.replicas[0].kill()
-    await other.set_topology(where)
+    await fail_over(lost, target, other, epoch=2)
     for one in writing:
         before = await one.written()
         await eventually(

@@ -10,11 +10,11 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from integration.replicas.server_processes import RegionProcesses, eventually, topology
+from integration.replicas.moves import fail_over, switch_over
+from integration.replicas.server_processes import eventually
 from integration.replicas.test_semi_sync_served import _hanging, _set_rule
 from rstore_api.client import Client
 from rstore_api.errors import Compacted, OutcomeUnknown
-from rstore_api.proto import rstore_pb2
 
 WATCHERS = int(os.environ.get("RSTORE_WATCHERS", "1000"))
 WRITES = int(os.environ.get("RSTORE_WATCHED_WRITES", "1000"))
@@ -138,9 +138,9 @@ async def test_many_watchers_are_shown_all_writes_through_every_change(start_reg
         await leader.end(signal.SIGKILL)
         await write(WRITES // 4)
         leader.start()
-        await switch_over(east, west, south)
+        await switch_over(east, west, south, epoch=2)
         await write(WRITES // 4)
-        await _fail_over(west, east, south)
+        await fail_over(west, east, south, epoch=3)
         await write(WRITES - len(written))
         parts = [[change for change in written if change[1].startswith(b"w/%d/" % part)] for part in range(PARTS)]
         for at, one in enumerate(seen):
@@ -152,28 +152,3 @@ async def test_many_watchers_are_shown_all_writes_through_every_change(start_reg
             assert one.changes == expected
     for client in (*clients, writer):
         await client.close()
-
-
-async def switch_over(source: RegionProcesses, target: RegionProcesses, other: RegionProcesses) -> None:
-    demoted = await source.demote(2)
-    where = topology(target.region, source, target, other, epoch=2)
-
-    async def promoted() -> rstore_pb2.PromoteResponse:
-        return await target.promote(2, demoted.final_revision, where)
-
-    await eventually(promoted)
-    for region in (source, other):
-        await region.set_topology(where)
-
-
-async def _fail_over(lost: RegionProcesses, target: RegionProcesses, other: RegionProcesses) -> None:
-    """The target has everything that the lost region acknowledged, since it was demoted before."""
-    demoted = await lost.demote(3)
-    where = topology(target.region, target, lost, other, epoch=3)
-
-    async def promoted() -> rstore_pb2.PromoteResponse:
-        return await target.promote(3, demoted.final_revision, where, revision_jump=10**9)
-
-    await eventually(promoted)
-    lost.replicas[0].kill()
-    await other.set_topology(where)

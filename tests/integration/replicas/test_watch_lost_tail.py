@@ -14,8 +14,9 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from integration.replicas.moves import switch_over
 from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, eventually, topology
-from integration.replicas.test_watch import CLIENTS, PARTS, WATCHERS, WRITES, switch_over
+from integration.replicas.test_watch import CLIENTS, PARTS, WATCHERS, WRITES
 from rstore_api.client import Client
 from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto import rstore_pb2
@@ -172,7 +173,7 @@ async def test_watchers_are_shown_the_history_that_survives_and_those_who_saw_mo
     ):
         writer = Writer(client)
         await writer.write(WRITES // 4)
-        await switch_over(west, east, south)
+        await switch_over(west, east, south, epoch=2)
         await writer.write(WRITES // 4)
         leader = await east.leader()
         await leader.end(signal.SIGKILL)
