@@ -24,4 +24,4 @@ mkdir -p "$target"
 for package in "$work"/packages/*.deb; do
   dpkg-deb -x "$package" "$target"
 done
-"$target/usr/bin/etcd" --version | head -1
+"$target/usr/bin/etcd" --version | sed -n 1p
