@@ -100,5 +100,9 @@ async def test_degraded_it_goes_on_and_says_so_until_the_regions_have_caught_up(
             await restore_region(scene.store, lost)
         await wait_in_sync(scene, "True", "SemiSync")
         await scene.store.wait_steady(primary=primary)
-    assert (await scene.store.status())["inSyncRegions"] == 2
+
+    async def reported_to_the_witness() -> bool:  # with a round of the tenure, which comes after the condition
+        return (await scene.store.status()).get("inSyncRegions") == 2
+
+    await scene.wait(reported_to_the_witness, "that the operator keeps what the primary reported")
     await scene.judge(load, nothing_quarantined=True)
