@@ -10,6 +10,7 @@ from typing import Any
 
 import leftovers
 import pytest
+from hypothesis import HealthCheck, settings
 from rstore_api.dialling.channels import keep_running
 from xdist.scheduler import LoadScopeScheduling
 
@@ -20,6 +21,9 @@ SHARED = ("e2e/faults", "e2e", "images")
 cluster each and wait most of the time, so they begin first, beside what needs the processors most: ``sim``."""
 ALONE = "sim"
 """The folder whose tests share nothing, not even within a file."""
+
+settings.register_profile("no clocks", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clocks")  # a test says nothing about time, so a busy machine fails none
 
 found_at_the_end = pytest.StashKey[list[str]]()
 

@@ -127,7 +127,6 @@ async def test_every_file_of_a_replica(tmp_path: Path) -> None:
     assert not marker.exists
 
 
-@settings(deadline=None)
 @given(data=NASTY)
 def test_configuration(data: bytes) -> None:
     with pytest.raises(ConfigError):
@@ -141,7 +140,7 @@ def test_configuration_that_is_deep(depth: int) -> None:
             parse_config(text)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=NASTY, name=st.sampled_from(["ca.crt", "tls.crt", "tls.key"]))
 def test_certificates(tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str) -> None:
     directory = tmp_path_factory.mktemp("tls")
@@ -151,7 +150,6 @@ def test_certificates(tmp_path_factory: pytest.TempPathFactory, data: bytes, nam
         CertificateStore(directory)
 
 
-@settings(deadline=None)
 @given(data=NASTY)
 def test_positions(data: bytes) -> None:
     with pytest.raises(StorageFailed):
@@ -161,7 +159,6 @@ def test_positions(data: bytes) -> None:
 ROWS = pack_batch([Row(number, 0, b"k%d" % number, b"v" * number, number, 1) for number in range(2, 20)])
 
 
-@settings(deadline=None)
 @given(
     data=st.one_of(
         NASTY,
@@ -188,7 +185,7 @@ def _refused_or(read: Callable[[bytes], object], data: bytes) -> None:
     assert data == b"" or rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.one_of(NASTY, st.builds(lambda rows: StreamBatch(rows=rows).SerializeToString(), NASTY)))
 def test_entries_of_the_log(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     machine = Machine.open(tmp_path_factory.mktemp("machine"), region="us-east", map_bytes=1 << 22)

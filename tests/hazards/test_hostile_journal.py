@@ -103,7 +103,7 @@ def damage(file: int, kind: str, at: int, nasty: bytes, bit: int) -> Files:
     return files
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     file=st.integers(0, 3),
     kind=st.sampled_from(KINDS),
@@ -149,7 +149,7 @@ def test_the_error_names_file_and_offset(tmp_path: Path) -> None:
     assert decode(bytes(broken), int(found[1])) is None
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     tail=st.lists(
         st.tuples(st.sampled_from(list(Kind)), st.one_of(st.binary(max_size=40), NASTY)), min_size=1, max_size=3
@@ -174,7 +174,6 @@ def test_a_file_that_is_no_segment_is_a_clear_error(tmp_path: Path) -> None:
         pass
 
 
-@settings(deadline=None)
 @given(data=NASTY, offset=st.integers(0, 300))
 def test_no_bytes_break_the_reading_of_records(data: bytes, offset: int) -> None:
     assert decode(data, min(offset, len(data))) is None
@@ -184,7 +183,6 @@ def test_no_bytes_break_the_reading_of_records(data: bytes, offset: int) -> None
 MANIFEST = b'{"index":3,"term":1,"base_applied":3,"files":[{"path":"data.mdb","size_bytes":1,"crc32c":0}]}'
 
 
-@settings(deadline=None)
 @given(
     data=st.one_of(
         NASTY,

@@ -171,7 +171,7 @@ def test_claims_are_owned_as_the_retention_policy_says() -> None:
     assert claim_owners(retained, claim, pod, condemned=True) == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     policy=st.sampled_from(["Parallel", "OrderedReady"]),
     before=st.integers(0, 5),

@@ -64,7 +64,7 @@ def test_mount_paths_are_rewritten_where_a_path_stands(value: str, expected: str
     assert TABLE.rewrite(value) == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(alphabet="/abt=,.", max_size=20))
 def test_rewriting_leaves_what_names_no_mount(value: str) -> None:
     assert MountTable({"/zzz": Path("/h")}).rewrite(value) == value

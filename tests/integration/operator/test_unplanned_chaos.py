@@ -75,7 +75,7 @@ def chaos(world: LossyWorld, rng: random.Random, rounds: int) -> None:
     world.check_nothing_vanished()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([2, 3, 4]))
 def test_two_operators_in_a_failing_world(seed: int, size: int) -> None:
     chaos(clone(_template(size)), random.Random(seed), 250)

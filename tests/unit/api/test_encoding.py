@@ -39,7 +39,7 @@ def as_sent(request: object, request_id: rstore_pb2.RequestId | None) -> Encoded
     return write if request_id is None else write.identified(request_id)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(PUTS | DELETIONS | TXNS, IDS), max_size=6), st.integers(0, 2**64 - 1), st.integers(0, 2**31))
 def test_joined_entries_say_what_messages_say(requests: list, epoch: int, max_ops: int) -> None:
     limits = rstore_pb2.WriteLimits(max_txn_ops=max_ops)

@@ -28,7 +28,7 @@ def row_lists(draw: st.DrawFn) -> list[Row]:
     return result
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(row_lists())
 def test_a_batch_comes_out_as_it_went_in(original: list[Row]) -> None:
     unpacked = unpack_batch(pack_batch(original))
@@ -36,7 +36,7 @@ def test_a_batch_comes_out_as_it_went_in(original: list[Row]) -> None:
     assert [body for _, body in unpacked] == [pack(row) for row in original]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(row_lists(), st.data())
 def test_no_changed_byte_of_a_batch_passes(original: list[Row], data: st.DataObject) -> None:
     packed = bytearray(pack_batch(original))
@@ -45,7 +45,7 @@ def test_no_changed_byte_of_a_batch_passes(original: list[Row], data: st.DataObj
         unpack_batch(bytes(packed))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(row_lists(), st.data())
 def test_no_cut_batch_passes(original: list[Row], data: st.DataObject) -> None:
     packed = pack_batch(original)
@@ -90,7 +90,7 @@ def read_slowly(payload: bytes) -> list[Row]:
     return found
 
 
-@settings(deadline=None, max_examples=600)
+@settings(max_examples=600)
 @given(st.lists(frames(), min_size=1, max_size=3), st.integers(0, 3))
 def test_the_quick_look_at_frames_refuses_exactly_what_a_slow_one_does(parts: list[bytes], cut: int) -> None:
     """Replicas of different versions must agree on it."""
@@ -113,7 +113,7 @@ def test_the_quick_look_at_frames_refuses_exactly_what_a_slow_one_does(parts: li
     assert [body for _, _, _, body, *_ in found] == [pack(row) for row in expected]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.binary(max_size=60))
 def test_arbitrary_bytes_are_a_row_or_damage(body: bytes) -> None:
     try:

@@ -92,7 +92,7 @@ async def test_beyond_the_bound_the_client_with_most_is_refused() -> None:
     st.integers(1, 3),
     st.integers(1, 3),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_no_place_is_lost_or_given_twice(steps: list[tuple[str, str]], places: int, per_client: int) -> None:
     async def run() -> None:
         crowd = _Crowd(Turns(places=places, places_per_client=per_client, max_waiting=8))

@@ -237,7 +237,7 @@ class Regions:
         self.secondary.machine.close()
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(steps=st.lists(STEPS, max_size=16))
 def test_any_sequence(steps: list[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

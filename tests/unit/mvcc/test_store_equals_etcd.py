@@ -85,10 +85,9 @@ COMPACTIONS = st.integers(8, 12).map(lambda back: CompactionRequest(revision=bac
 
 # Both stores go on, so that an example cannot be made smaller by running parts of it again.
 @settings(
-    deadline=None,
     max_examples=300,
     phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.function_scoped_fixture],
 )
 @given(request=writes() | ranges() | ranges() | COMPACTIONS)
 def test_every_request_is_answered_as_etcd_does(etcd: Server, ours: Replica, request: Message) -> None:

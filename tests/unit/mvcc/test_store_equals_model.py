@@ -65,7 +65,7 @@ def same_at_every_revision(replica: Replica, model: Model) -> None:
             assert replica.get(key, revision) == items[key].value
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps=st.lists(STEPS, max_size=14))
 def test_any_sequence_of_requests(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -114,7 +114,7 @@ def test_any_sequence_of_requests(steps: list[Step]) -> None:
         secondary.machine.close()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(requests=st.lists(writes(), min_size=1, max_size=12), grouped=st.integers(1, 5))
 def test_grouping_requests_into_entries_changes_nothing(requests: list[Message], grouped: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -131,7 +131,7 @@ def test_grouping_requests_into_entries_changes_nothing(requests: list[Message],
         other.machine.close()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     requests=st.lists(writes(), min_size=1, max_size=15),
     compact=st.integers(0, 10),

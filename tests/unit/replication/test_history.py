@@ -110,7 +110,7 @@ def _two_stores(draw: st.DrawFn) -> tuple[_Store, _Store]:
     return stores[0], stores[1]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(_two_stores())
 def test_resume_is_answered_exactly_when_the_receiver_holds_a_prefix(stores):
     sender, receiver = stores
@@ -136,7 +136,7 @@ def test_resume_is_answered_exactly_when_the_receiver_holds_a_prefix(stores):
             raise AssertionError("each epoch was had by one region only")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(_two_stores(), st.data())
 def test_whatever_was_taken_from_a_sender_can_be_resumed_from_it(stores, data):
     sender, _ = stores

@@ -37,7 +37,7 @@ def test_a_region_too_far_behind_no_longer_holds_it_back() -> None:
     retention=st.integers(1, 10**5),
     acked=st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 10**6)),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_rules_hold_for_any_numbers(
     revision: int, compact_revision: int, retention: int, acked: dict[str, int]
 ) -> None:

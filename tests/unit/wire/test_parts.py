@@ -14,7 +14,7 @@ NAMES = st.sampled_from([b":path", b"grpc-timeout", b"te", b"x", b"user-agent"])
 VALUES = st.sampled_from([b"", b"1", b"22S", b"/a/B", b"v" * 300])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.lists(st.tuples(NAMES, VALUES), max_size=4), st.booleans()), max_size=30), st.integers(0, 3)
 )
@@ -40,12 +40,12 @@ def test_a_block_that_cannot_be_read_is_an_error() -> None:
 
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=400)), max_size=5))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_written_blocks_are_read_as_they_were(headers: list[tuple[bytes, bytes]]) -> None:
     assert [(bytes(n), bytes(v)) for n, v in Decoder().decode(block(headers), raw=True)] == headers
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=40), max_size=8), st.lists(st.integers(0, 60), max_size=20))
 def test_messages_come_out_whole_however_they_are_cut(messages: list[bytes], cuts: list[int]) -> None:
     data = b"".join(map(prefixed, messages))

@@ -220,7 +220,7 @@ async def test_a_servicer_that_ends_early_closes_the_callers_half_too() -> None:
 INPUTS = [head("Chat"), head("Unary"), data(ONE), data(ONE, end=True), data(b"\0"), TRAILERS, RESET, head("Slow")]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(INPUTS), max_size=8), st.booleans())
 def test_no_sequence_of_frames_leads_to_a_state_that_is_not_legal(received: list[bytes], apart: bool) -> None:
     async def run() -> None:

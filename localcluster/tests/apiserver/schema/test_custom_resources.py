@@ -164,7 +164,7 @@ def test_canonical_quantities(given: Any, wanted: str) -> None:
     assert quantity.canonical(given) == wanted
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10**9), st.sampled_from(["", "m", "k", "M", "Ki", "Mi", "Gi"]))
 def test_canonical_form_keeps_the_value(number: int, suffix: str) -> None:
     assert quantity.parse(quantity.canonical(f"{number}{suffix}")) == quantity.parse(f"{number}{suffix}")

@@ -76,7 +76,7 @@ def test_target_prefers_ipv4() -> None:
 
 
 @given(prefix=st.binary(max_size=6), key=st.binary(max_size=8))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_prefix_end_bounds_exactly_the_keys_with_the_prefix(prefix: bytes, key: bytes) -> None:
     end = prefix_end(prefix)
     inside = key >= prefix and (end == b"\0" or key < end)
@@ -119,7 +119,7 @@ def test_an_error_comes_out_as_a_replica_sent_it(kind: type[StoreError]) -> None
 
 
 @given(attempt=st.integers(1, 10_000), seed=st.integers())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_pauses_are_bounded(attempt: int, seed: int) -> None:
     assert 0.005 <= retry_delay_seconds(attempt, random.Random(seed)) <= 0.5
 

@@ -33,7 +33,7 @@ names = st.binary(min_size=1, max_size=20)
 values = st.binary(max_size=60) | st.integers(4000, 70_000).map(bytes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(buckets=st.dictionaries(names, st.dictionaries(st.binary(min_size=1, max_size=3000), values), min_size=1))
 def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, buckets: Buckets):
     path = tmp_path_factory.mktemp("bolt") / "db"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rstore_api.errors import Compacted, OutcomeUnknown, TooManyOps
 from rstore_api.proto import rpc_pb2 as rpc
@@ -93,7 +93,6 @@ def preview(store: StoreInMemory, wanted: Any, ranges: tuple[Range, ...] = (EVER
     return asyncio.run(in_place.preview(client, wanted, ranges, revision=store.model.revision, timeout_seconds=1))
 
 
-@settings(deadline=None)
 @given(STATES, STATES, st.integers(1, 5), st.integers(1, 100), st.integers(1, 4))
 def test_changes_are_the_difference_whatever_the_pages_and_bounds(
     wanted: dict[bytes, bytes], present: dict[bytes, bytes], page_keys: int, max_bytes: int, max_operations: int
@@ -118,7 +117,6 @@ def test_changes_are_the_difference_whatever_the_pages_and_bounds(
     assert comparison.same == sum(1 for key in wanted if present.get(key) == wanted[key])
 
 
-@settings(deadline=None)
 @given(STATES, STATES, st.integers(1, 5), st.integers(0, 4), st.booleans())
 def test_it_is_done_after_any_interruption_by_doing_it_again(
     wanted: dict[bytes, bytes], present: dict[bytes, bytes], max_ops: int, interrupted_at: int, after: bool
@@ -141,7 +139,6 @@ def test_it_is_done_after_any_interruption_by_doing_it_again(
     assert store.model.revision == revision, "what is done is not done again"
 
 
-@settings(deadline=None)
 @given(STATES, STATES, st.sampled_from(KEYS), st.sampled_from([b"theirs", None]), st.integers(1, 3))
 def test_what_somebody_wrote_meanwhile_is_left_alone(
     wanted: dict[bytes, bytes], present: dict[bytes, bytes], key: bytes, value: bytes | None, at: int

@@ -19,7 +19,7 @@ from unit.cli.quarantine.fakes import FORK, delete, put
 KEYS = st.sampled_from([b"a", b"b", b"\xff", b"a\0"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(KEYS, st.booleans(), st.integers(1, FORK + 3)), max_size=12))
 def test_the_last_change_of_a_key_is_its_last_row_and_whether_it_existed_before(
     rows: list[tuple[bytes, bool, int]],

@@ -38,7 +38,10 @@ def entry_of(revision: int) -> bytes:
 
 
 @pytest.mark.usefixtures("short_chunks")
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.function_scoped_fixture],
+)
 @given(steps=STEPS, looks=st.lists(st.tuples(POINTS, POINTS | st.none(), st.integers(0, 6)), min_size=4, max_size=12))
 def test_the_trie_holds_what_a_sorted_dict_holds(
     steps: list[tuple[bool, bytes, int]], looks: list[tuple[bytes, bytes | None, int]]

@@ -20,7 +20,7 @@ keys = st.sampled_from([b"a", b"b", b"c", b"d" * 511])
 puts = st.dictionaries(keys, st.binary(max_size=3), min_size=1)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(batches=st.lists(st.lists(puts, min_size=1, max_size=3), max_size=4), deleted=st.booleans())
 def test_the_short_way_and_the_long_way_lead_to_the_same(
     tmp_path_factory: Any, batches: list[list[dict[bytes, bytes]]], deleted: bool

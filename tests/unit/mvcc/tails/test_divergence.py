@@ -167,7 +167,7 @@ def test_a_batch_may_jump_only_where_an_epoch_does(us: Replica) -> None:
     assert isinstance(stream.check_rows(batch), list)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_left_out_revisions_do_not_count(data: st.DataObject) -> None:
     history: list[EpochStart] = []

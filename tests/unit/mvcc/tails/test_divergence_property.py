@@ -139,7 +139,7 @@ def history_in(directory: Path, data: st.DataObject) -> Iterator[History]:
         made.close()
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_failovers_back_and_forth_lose_nothing_silently(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -226,7 +226,7 @@ def test_what_compaction_may_have_removed_is_exported_alike_everywhere(
     other.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_crash_between_steps_and_any_step_size_lose_nothing(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

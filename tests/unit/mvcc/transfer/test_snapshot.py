@@ -296,7 +296,7 @@ def test_a_position_of_the_first_format_is_read(us: Replica) -> None:
     assert Position.unpack(old) == position
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     history=st.lists(writes(), min_size=1, max_size=25),
     later=st.lists(writes(), max_size=8),

@@ -167,7 +167,7 @@ events = st.one_of(
 )
 
 
-@settings(max_examples=int(os.environ.get("RSTORE_SNAPSHOT_HISTORIES", "60")), deadline=None)
+@settings(max_examples=int(os.environ.get("RSTORE_SNAPSHOT_HISTORIES", "60")))
 @given(history=st.lists(events, max_size=45))
 @example(
     history=[

@@ -134,7 +134,7 @@ def test_a_status_that_was_lost_leaves_what_the_regions_say(reported: bool) -> N
     assert world.status["primaryRegion"] == "eu-west"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_no_tenure_outlives_a_promotion_whatever_operators_come_and_go(seed: int) -> None:
     """Tenures made longer and shorter replica by replica, two operators that forget, stall and see what was before."""

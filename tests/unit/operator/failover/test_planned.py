@@ -340,7 +340,7 @@ def test_two_operators_cannot_both_move_on() -> None:
     assert not world.record(second, version)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(data=st.data())
 def test_whatever_happens_one_epoch_has_one_primary_and_nothing_acknowledged_is_lost(data: st.DataObject) -> None:
     """Two operators that crash and look at old versions, regions that come and go, requests of every kind."""

@@ -165,7 +165,7 @@ class TwoOperators:
         max_size=40,
     )
 )
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_the_topology_that_the_primary_uses_is_always_persisted(steps: list[tuple]) -> None:
     world = TwoOperators()
     world.look(1)

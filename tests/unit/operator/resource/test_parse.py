@@ -339,7 +339,7 @@ def test_store_names_must_do_as_service_names(name: str) -> None:
     assert any("metadata.name" in problem for problem in problems({"regions": [{"name": "a"}]}, name))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),

@@ -50,7 +50,7 @@ def _spoil(node: Any, rng: random.Random) -> Any:
 
 
 @given(seed=st.integers(0, 1 << 32), times=st.integers(1, 3))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_an_odd_value_anywhere_is_read_as_unknown_or_refused_as_what_is_under_way(seed: int, times: int) -> None:
     rng, raw = random.Random(seed), copy.deepcopy(STATUS)
     for _ in range(times):
@@ -106,7 +106,7 @@ def apply_merge_patch(target: object, patch: object) -> object:
     return result
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(OBJECT, OBJECT)
 def test_the_merge_patch_makes_one_of_the_other(old: dict, new: dict) -> None:
     patch = merge_patch(old, new)

@@ -54,7 +54,7 @@ def test_replicas_that_name_each_other_end_the_round_and_start_the_next_with_the
     assert book.next_address() == "a"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32), st.integers(1, 30))
 def test_pauses_grow_from_the_shortest_to_the_longest_and_stay_there(seed, steps):
     backoff = Backoff(low_seconds=0.1, high_seconds=5.0, rng=random.Random(seed))

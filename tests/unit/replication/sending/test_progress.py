@@ -89,7 +89,7 @@ def test_a_region_that_leaves_is_forgotten_and_does_not_hold_samples(progress):
     assert only(progress, 2.0).lag_seconds == 0.0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.floats(0.0, 3.0)), min_size=1, max_size=200),
     st.integers(2, 16),

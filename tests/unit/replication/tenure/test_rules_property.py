@@ -216,5 +216,5 @@ class TenureWorld(RuleBasedStateMachine):
             assert len(holding) <= 1, f"epochs {holding} hold the tenure at {self.now}"
 
 
-TenureWorld.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+TenureWorld.TestCase.settings = settings(max_examples=120, stateful_step_count=60)
 TestNeverTwoHolders = TenureWorld.TestCase

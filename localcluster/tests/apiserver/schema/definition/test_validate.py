@@ -457,7 +457,7 @@ SCHEMAS = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(SCHEMAS)
 def test_no_schema_breaks_the_checks(schema: Json) -> None:
     assert isinstance(review(with_field(schema)), list)

@@ -74,7 +74,7 @@ REGIONS = st.lists(PARTS.map("-".join), min_size=1, max_size=4, unique=True)
 
 
 @given(store=PARTS.map("-".join), regions=REGIONS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_objects_of_a_store_never_share_a_name_unless_it_is_refused(store: str, regions: list[str]) -> None:
     refused = refused_by_the_operator(store, *regions)
     assert bool(refused) == bool(refused_at_apply(store, *regions)), refused
