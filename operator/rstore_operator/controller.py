@@ -116,6 +116,10 @@ class Controller:
         if loop is not None and loop.ref == ref:
             loop.stop()
 
+    def knows(self, namespace: str, store: str) -> bool:
+        """Whether there is an object of that name, as far as it was seen."""
+        return (namespace, store) in self._stores
+
     def child_changed(self, namespace: str, store: str) -> None:
         """An object that belongs to the store has changed, come or gone."""
         loop = self._loops.get((namespace, store))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +44,7 @@ from rstore_operator.resource.model import (
     StoreRef,
 )
 from rstore_operator.resource.state import OperatorName
+from rstore_operator.unclaimed_bases import UnclaimedBases
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
 
 REQUEST_TIMEOUT_SECONDS = 10
@@ -112,6 +114,8 @@ class Handlers:
         self._seen = SeenObjects(self._child_changed)
         self.watches = Watches(self._seen)
         self._controller = Controller(self._reconciler, unseen=self.watches.never_seen, stepped=self._metrics.stepped)
+        self._unclaimed = UnclaimedBases(self._seen, client, self._controller.knows)
+        self._unclaimed_task: asyncio.Task[None] | None = None
         self._metrics.watch(self._controller.states, self.watches.out_of_step, may_act)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
@@ -161,14 +165,21 @@ class Handlers:
     def begin(self) -> None:
         """Act on all stores."""
         self._controller.begin()
+        self._unclaimed_task = asyncio.create_task(self._unclaimed.run(), name="unclaimed bases")
 
     def suspend(self) -> None:
         """Stop at once; stores and their objects are watched on."""
         self._controller.suspend()
+        if self._unclaimed_task is not None:
+            self._unclaimed_task.cancel()
 
     async def close(self) -> None:
         """Stop, once the steps under way have ended."""
         await self._controller.close()
+        if self._unclaimed_task is not None:
+            self._unclaimed_task.cancel()
+            await asyncio.gather(self._unclaimed_task, return_exceptions=True)
+            self._unclaimed_task = None
 
 
 def _place(kind: Kind) -> tuple[str, str] | tuple[str, str, str]:

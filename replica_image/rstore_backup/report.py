@@ -154,6 +154,8 @@ class Report(_Document, frozen=True):
     drilling: DrillProgress | None = None
     error: ErrorReport | None = None
     """None once everything works again."""
+    base_error: ErrorReport | None = None
+    """The error that keeps bases from being made; None where only something else fails."""
     format: int = FORMAT
 
 

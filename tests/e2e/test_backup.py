@@ -18,7 +18,7 @@ from rstore_testkit.patience import WAIT_SECONDS
 from rstore_testkit.store import Store
 from rstore_testkit.tools import Kubectl
 
-pytestmark = [pytest.mark.runner, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.runner, pytest.mark.timeout(600)]
 NAME, RESTORED = "archived", "from-archive"
 IN_FOLDER, CLAIM = "in-folder", "archive-folder"
 
@@ -60,6 +60,10 @@ async def test_an_archive_of_a_store(
         await store.wait_steady()
         first = await put(store, "before", 20)
         assert not bucket.objects
+        refused = await asyncio.to_thread(rstore, "backup", "now", NAME, f"--wait={WAIT_SECONDS / 2:g}", code=1)
+        assert "has failed" in refused.stderr
+        failed = (await store.kube_get("rstorebackup"))["items"][0]["status"]
+        assert (failed["phase"], failed["error"] in refused.stderr) == ("Failed", True)
 
         await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=credentials("right"))
         await wait_healthy(store, "True", "Archiving")
@@ -100,6 +104,29 @@ async def test_an_archive_of_a_store(
         assert kept.items() <= bucket.objects.items(), "what is archived stays"
     kubectl.run("delete", "rstore", NAME, RESTORED)
     kubectl.run("delete", "secret", SECRET)
+
+
+async def test_a_base_of_a_store_that_is_not_there_fails(kubectl: Kubectl, operator):
+    del operator
+    for name, deadline in (("of-nothing", 3), ("of-nothing-yet", 3600)):
+        asked = {
+            "apiVersion": "replicatedstore.io/v1alpha1",
+            "kind": "ReplicatedStoreBackup",
+            "metadata": {"name": name},
+            "spec": {"store": "nothing", "deadlineSeconds": deadline},
+        }
+        await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=yaml.safe_dump(asked))
+    for name, phase in (("of-nothing-yet", "Pending"), ("of-nothing", "Failed")):
+        wait = (
+            "wait",
+            f"rstorebackup/{name}",
+            f"--for=jsonpath={{.status.phase}}={phase}",
+            f"--timeout={WAIT_SECONDS:g}s",
+        )
+        await asyncio.to_thread(kubectl.run, *wait)
+        shown = json.loads(kubectl.run("get", "rstorebackup", name, "-o", "json"))["status"]
+        assert "there is no ReplicatedStore nothing in this namespace" in shown["error"]
+    kubectl.run("delete", "rstorebackup", "of-nothing", "of-nothing-yet")
 
 
 async def archiver_pod(store: Store) -> str:

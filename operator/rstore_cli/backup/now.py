@@ -29,14 +29,15 @@ async def now(
 ) -> None:
     """Have the archiver make a base now, and wait for it.
 
-    It is a ReplicatedStoreBackup, which stays, and so does the base, whether or not the command waits for it.
+    It is a ReplicatedStoreBackup, which stays, and so does the base, whether or not the command waits for it. The exit
+    code is 1 when it fails, or is not complete in time.
     """
     check_archived(name, await cluster.store(name))
     made = await cluster.request_base(name, retain)
     asked = str(made["metadata"]["name"])
     try:
         async with asyncio.timeout(wait):
-            status = await _completed(cluster, asked)
+            status = await _ended(cluster, asked)
     except TimeoutError:
         status = await _status(cluster, asked)
         why = status.get("error") or "the operator has not taken it up; is it running?"
@@ -44,15 +45,20 @@ async def now(
             why = "it is being made"
         hint = f"`kubectl get rstorebackup {asked}` shows how it goes on"
         raise CliError(f"{asked} is not complete after {wait:g} s: {why}", hint=hint) from None
+    if status["phase"] == "Failed":
+        raise CliError(
+            f"{asked} has failed: {status.get('error', '')}",
+            hint="what has failed is not tried again: repeat the command once the cause is gone",
+        )
     text = f"{asked}: base at revision {status.get('revision')}, {size(int(status.get('bytes', 0)))}"
     emit({"name": asked, **status}, output, lambda console: console.print(text))
 
 
-async def _completed(cluster: Cluster, name: str) -> dict[str, Any]:
+async def _ended(cluster: Cluster, name: str) -> dict[str, Any]:
     shown = ""
     while True:
         status = await _status(cluster, name)
-        if status.get("phase") == "Completed":
+        if status.get("phase") in ("Completed", "Failed"):
             return status
         text = f"{status.get('phase', 'Pending')}{': ' if status.get('error') else ''}{status.get('error', '')}"
         if text != shown:

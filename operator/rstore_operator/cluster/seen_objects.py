@@ -38,6 +38,10 @@ class SeenObjects:
         seen = [(self._packers[kind], one.packed) for kind in kinds for one in by_kind.get(kind, {}).values()]
         return (packer.unpack(packed) for packer, packed in seen)
 
+    def stores_with(self, kind: str) -> list[Store]:
+        """Returns the stores of which an object of that kind is there."""
+        return [store for store, by_kind in self._stores.items() if kind in by_kind]
+
     def put(self, kind: str, body: Mapping[str, Any]) -> None:
         """An object of that kind is there. Nothing has changed if it was seen at the same version."""
         meta = body["metadata"]

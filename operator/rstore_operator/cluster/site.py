@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import BACKUP, EVENT, OPERATOR_FIELD_MANAGER, POD, SEEN_KINDS, STORE, Kind
+from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, POD, SEEN_KINDS, STORE, Kind
 from rstore_kube.client import KubeClient
 
 from rstore_operator.cluster.child_view import ChildView, Joined
 from rstore_operator.cluster.pods import is_of_former_store, newest_archiver, read_pod
-from rstore_operator.cluster.requested_bases import read_requested_base, status_patch
+from rstore_operator.cluster.requested_bases import read_requested_base, update_requested_base
 from rstore_operator.facts.actions import Notice, UpdateRequestedBase
 from rstore_operator.facts.archiver import ArchiverPod
 from rstore_operator.facts.observed import CLAIM, ChildKey, Claim, Pod
@@ -124,14 +124,7 @@ class Site:
 
     async def update_requested_base(self, action: UpdateRequestedBase) -> None:
         """Write owners and status of a ReplicatedStoreBackup, if it still is of the version that was seen."""
-        place = (BACKUP, self.ref.namespace, action.name)
-        version = action.resource_version
-        if action.owners is not None:
-            owners = {"metadata": {"ownerReferences": [dict(owner) for owner in action.owners]}}
-            after = await self._client.merge(*place, owners, resource_version=version)
-            version = str(after["metadata"].get("resourceVersion", ""))
-        patch = {"status": status_patch(action.status)}
-        await self._client.merge(*place, patch, resource_version=version, subresource="status")
+        await update_requested_base(self._client, self.ref.namespace, action)
 
     # ------------------------------------------------------------------------------------------ its children
     def _at(self, key: ChildKey) -> tuple[Kind, str, str]:

@@ -265,8 +265,14 @@ class _Planner:
         actions: list[Action] = []
         if progressed.command is not None:
             actions += self.calls.command(progressed.command, store_id)
-        asked_for = self.observed.requested_bases if self.spec is not None else ()
-        requested = plan_requested(self.ref, self._backup, asked_for, self.observed.archiver)
+        requested = plan_requested(
+            self.ref,
+            self._backup,
+            self.observed.requested_bases,
+            self.observed.archiver,
+            self.given.now,
+            valid=self.spec is not None,
+        )
         if not frozen:
             actions += self.calls.bootstraps(bootstrap, witness_promise(progressed.intent))
             pushes = self.calls.pushes(store_id)

@@ -18,6 +18,13 @@ class BasePhase(Enum):
     PENDING = "Pending"
     RUNNING = "Running"
     COMPLETED = "Completed"
+    FAILED = "Failed"
+    """Final, as Completed is: it is not tried again."""
+
+
+DEADLINE_SECONDS = 3600
+"""``spec.deadlineSeconds`` where it is not given."""
+DONE = frozenset({BasePhase.COMPLETED, BasePhase.FAILED})
 
 
 class BaseStatus(Stored, frozen=True):
@@ -29,7 +36,7 @@ class BaseStatus(Stored, frozen=True):
     started_at: Time | None = None
     completed_at: Time | None = None
     error: str = ""
-    """Why it does not go on."""
+    """Why it does not go on, or has failed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class RequestedBase:
     resource_version: str
     created_at: str
     retain: bool
+    deadline_seconds: int
+    """How long after it was created it must be complete."""
     owners: tuple[Mapping[str, Any], ...]
     status: BaseStatus | None
     """None before the operator has written one."""
@@ -48,4 +57,4 @@ class RequestedBase:
     @property
     def is_done(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.status is not None and self.status.phase is BasePhase.COMPLETED
+        return self.status is not None and self.status.phase in DONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rstore_api.domain.epochs import History, count_at, epoch_of
@@ -22,6 +22,9 @@ from rstore_backup.report import (
     Problem,
     Report,
 )
+
+BASE_PARTS = frozenset({"session", "bases", "writing"})
+"""The parts of the archiver without which no base is made."""
 
 
 @dataclass
@@ -55,7 +58,8 @@ class Progress:
     """Whether rows were read and the archive was, since the start."""
 
     def failed(self, part: str, problem: Problem, text: str, now_ms: int) -> None:
-        """A part of the archiver (``log``, ``bases``, ``pruning``) met with an error."""
+        """A part of the archiver (``session``, ``reading``, ``writing``, ``bases``, ``pruning`` or ``drills``) met with
+        an error."""
         before = self._failures.get(part)
         self._failures[part] = ErrorReport(problem, text, now_ms, before.since_ms if before else now_ms)
         self.errors[problem] += 1
@@ -79,7 +83,12 @@ class Progress:
     @property
     def error(self) -> ErrorReport | None:
         """The error that has lasted longest."""
-        return min(self._failures.values(), key=lambda error: error.since_ms, default=None)
+        return _oldest(self._failures.values())
+
+    @property
+    def base_error(self) -> ErrorReport | None:
+        """The one that has lasted longest of those that keep bases from being made."""
+        return _oldest(error for part, error in self._failures.items() if part in BASE_PARTS)
 
     def report(self, now_ms: int) -> Report:
         """Returns the report as of now."""
@@ -112,6 +121,7 @@ class Progress:
             last_drill=self.last_drill,
             drilling=self.drilling,
             error=error,
+            base_error=self.base_error,
         )
 
     def _count(self, revision: int) -> int:
@@ -123,6 +133,10 @@ class Progress:
         if self.error is not None and self.archived_time_ms:
             since = min(since or now_ms, self.archived_time_ms)
         return max(0, now_ms - since) / 1000 if since else 0.0
+
+
+def _oldest(errors: Iterable[ErrorReport]) -> ErrorReport | None:
+    return min(errors, key=lambda error: error.since_ms, default=None)
 
 
 def base_report(manifest: Manifest, request: str | None = None) -> BaseReport:

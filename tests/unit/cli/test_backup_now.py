@@ -47,6 +47,14 @@ def test_what_takes_too_long_says_why(run: Run, cluster: FakeCluster, status: di
     assert "kubectl get rstorebackup orders-x7k2p" in ran.err
 
 
+def test_one_that_fails_ends_the_command(run: Run, cluster: FakeCluster) -> None:
+    cluster.base_statuses = [{"phase": "Pending"}, {"phase": "Failed", "error": "no such bucket"}]
+    ran = run("backup", "now", "orders")
+    assert ran.code == 1
+    assert "orders-x7k2p has failed: no such bucket" in ran.err
+    assert ran.out == ""
+
+
 @pytest.mark.parametrize(
     ("backup", "why"), [(None, "has no spec.backup"), ({"destination": "s3://b", "suspend": True}, "is suspended")]
 )
