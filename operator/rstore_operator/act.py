@@ -195,7 +195,7 @@ class Actor:
 
     async def _delete_pod(self, action: DeletePod, _children: Children) -> Done:
         if action.claim:  # before the pod: the next one might use it once more otherwise
-            await self._site.delete_claim(action.claim, action.claim_uid)
+            await self._site.delete_claim(action.claim, action.claim_uid, action.claim_version)
             log.info("volume_replaced", region=action.region, claim=action.claim, reason=action.why)
         await self._site.delete_pod(action.name, action.uid, action.resource_version)
         log.info("pod_replaced", region=action.region, pod=action.name, reason=action.why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -69,3 +70,29 @@ async def test_a_storage_class_that_does_not_exist_is_shown_while_the_store_is_c
     progressing = next(item for item in conditions if item["type"] == "Progressing")
     assert progressing["reason"] == "Creating"
     assert "no-such" in progressing["message"]
+
+
+async def test_a_store_that_waits_for_its_pods_takes_a_corrected_spec(store):
+    """No pod of the region ever ran; the StatefulSet alone does not replace those that do not start."""
+    region = {"name": "us-east", "replicas": 1, "placement": {"nodeSelector": {"no": "such"}}}
+
+    async def correct(**fields: object) -> None:
+        patch = json.dumps({"spec": {"regions": [region | fields]}})
+        await store.kube("patch", "rstore", CLASSLESS, "--type=merge", f"--patch={patch}")
+
+    await correct(storage={"storageClassName": "no-such"})
+
+    async def placed_nowhere() -> bool:
+        pods = (await store.kube_get("pods", f"--selector=replicatedstore.io/store={CLASSLESS}"))["items"]
+        return bool(pods) and all("nodeSelector" in pod["spec"] and "no" in pod["spec"]["nodeSelector"] for pod in pods)
+
+    await wait_until(placed_nowhere, what="the pod has the new placement")
+    await correct(placement={})
+
+    async def ready() -> bool:
+        conditions = (await store.kube_get("rstore", CLASSLESS)).get("status", {}).get("conditions", [])
+        return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+    await wait_until(ready, what="the store is created")
+    claims = (await store.kube_get("pvc", f"--selector=replicatedstore.io/store={CLASSLESS}"))["items"]
+    assert {claim["spec"].get("storageClassName") for claim in claims}.isdisjoint({"no-such"})

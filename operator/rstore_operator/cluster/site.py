@@ -169,9 +169,11 @@ class Site:
             POD, self.ref.namespace, name, uid=uid, propagation="Background", resource_version=resource_version
         )
 
-    async def delete_claim(self, name: str, uid: str) -> None:
-        """Delete a volume's claim, if it still is that one. It stays until the pod that uses it is gone."""
-        await self._client.delete(*self._at((CLAIM, name)), uid=uid, propagation="Background")
+    async def delete_claim(self, name: str, uid: str, resource_version: str = "") -> None:
+        """Delete a volume's claim, if it still is that one, and of that version where one is given. It stays until the
+        pod that uses it is gone."""
+        at = self._at((CLAIM, name))
+        await self._client.delete(*at, uid=uid, propagation="Background", resource_version=resource_version)
 
     async def grow_claim(self, name: str, size: str, resource_version: str) -> None:
         """Ask for a larger volume, if the claim still is of that version."""

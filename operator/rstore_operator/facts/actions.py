@@ -83,7 +83,8 @@ class Orphan:
 @dataclass(frozen=True)
 class DeletePod:
     """Delete a pod that is out of date, if it still is as it was seen. ``why`` is for people. ``claim`` is deleted
-    before, where it is named: the pod that comes next gets a new volume."""
+    before, where it is named, and only in its ``claim_version`` where there is one: the pod that comes next gets a new
+    volume."""
 
     region: str
     name: str
@@ -92,6 +93,7 @@ class DeletePod:
     why: str
     claim: str = ""
     claim_uid: str = ""
+    claim_version: str = ""
 
 
 @dataclass(frozen=True)

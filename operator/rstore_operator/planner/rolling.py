@@ -10,7 +10,7 @@ from rstore_operator.facts.truth import Truth
 from rstore_operator.planning.conditions.conditions import VOLUMES_GROWING, is_rolling
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.rollout.revisions import read_region
-from rstore_operator.planning.rollout.steps import NO_ROLLOUT, Rollout, RolloutScene, plan_rollout
+from rstore_operator.planning.rollout.steps import NO_ROLLOUT, Rollout, RolloutScene, plan_repair, plan_rollout
 from rstore_operator.planning.rollout.turns import Turn
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.commands import Commands
@@ -31,13 +31,15 @@ def rollout_of(
     image: ReplicaImage,
     behind: Collection[str],
 ) -> Rollout:
-    """Return the next step; nothing rolls while the spec is invalid or the store has not been created.
+    """Return the next step; nothing rolls while the spec is invalid, and before the store is created pods are only
+    repaired.
 
     Pods are to have ``image``; the StatefulSets of the regions in ``behind`` do not have the newest template yet.
     """
-    if effective is None or not truth.epoch:
+    if effective is None:
         return NO_ROLLOUT
-    return plan_rollout(
+    decide = plan_rollout if truth.epoch else plan_repair
+    return decide(
         RolloutScene(
             store=store,
             regions=tuple(

@@ -1,5 +1,6 @@
 """Volumes of another StorageClass than the spec names, or away from where the spec places their pods. Neither can be
-changed, so the volume is replaced.
+changed, so the volume is replaced. A claim that has no volume yet holds nothing, and is replaced wherever it asks for
+another class.
 
 A replica whose volume is replaced is filled by the others of its region, as after the loss of a volume. So its region
 needs a majority without it: a region of one replica, or two, has three until its volumes are replaced.
@@ -12,7 +13,7 @@ import re
 from rstore_api.domain import names
 
 from rstore_operator.facts.lacks import set_key
-from rstore_operator.facts.observed import Claim, Observed
+from rstore_operator.facts.observed import CLAIM, Claim, Observed
 from rstore_operator.resource.model import RegionSpec
 
 REPLICAS_AMID_MOVE = 3
@@ -52,6 +53,26 @@ def old_volumes(store: str, region: RegionSpec, observed: Observed) -> dict[str,
         return {}
     claims = {pod.name: observed.claims.get(names.claim_of(pod.name)) for pod in observed.region(region.name).pods}
     return {pod: claim for pod, claim in claims.items() if claim is not None and is_of_other_class(claim, region)}
+
+
+def unbound_of_other_class(store: str, region: RegionSpec, observed: Observed) -> dict[str, Claim]:
+    """Return the claims, by pod, that have no volume and ask for another class than the StatefulSet by now. Where the
+    spec names none, a class is wrong that does not exist."""
+    if set_key(store, region.name) not in observed.children:
+        return {}
+    if template_class(store, region.name, observed) != region.storage_class:
+        return {}
+    claims = {pod.name: observed.claims.get(names.claim_of(pod.name)) for pod in observed.region(region.name).pods}
+    return {
+        pod: claim
+        for pod, claim in claims.items()
+        if claim is not None and not claim.bound and _asks_in_vain(claim, region, observed)
+    }
+
+
+def _asks_in_vain(claim: Claim, region: RegionSpec, observed: Observed) -> bool:
+    unknown = f'"{claim.storage_class}" not found' in observed.refusals.get((CLAIM, claim.name), "")
+    return is_of_other_class(claim, region) or (region.storage_class is None and unknown)
 
 
 def replicas_amid_move(store: str, region: RegionSpec, running: int, observed: Observed) -> int:

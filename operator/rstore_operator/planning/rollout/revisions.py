@@ -10,7 +10,7 @@ from rstore_api.domain.voters import majority
 
 from rstore_operator.facts.lacks import missing_pods, set_key
 from rstore_operator.facts.observed import Claim, Observed, Pod, RegionObserved
-from rstore_operator.planning.moving import old_volumes
+from rstore_operator.planning.moving import old_volumes, unbound_of_other_class
 from rstore_operator.resource.model import RegionSpec
 
 Body = Mapping[str, Any]
@@ -35,6 +35,8 @@ class RegionPods:
     old_volumes: Mapping[str, Claim] = field(default_factory=dict)
     """By pod, the claim that is to be replaced with it. None is while the region would stop without the pod: the others
     are to fill its new volume."""
+    unbound: Mapping[str, Claim] = field(default_factory=dict)
+    """By pod, the claim that asks for a volume of another class than the newest: it has none."""
 
     @property
     def name(self) -> str:
@@ -96,6 +98,7 @@ def read_region(store: str, spec: RegionSpec, image: str, observed: Observed, *,
         missing_pods(store, spec.name, observed),
         behind,
         old_volumes(store, spec, observed),
+        unbound_of_other_class(store, spec, observed),
     )
 
 

@@ -9,7 +9,10 @@ region: that is a repair, and how a corrected template ends a roll that is stuck
 their region has, it is given the newest one before its turn, once no pod fails by that or has yet to show that it
 starts. A volume of another StorageClass than the spec names
 goes with its pod, see :mod:`rstore_operator.planning.moving`, and so does a volume to which a new pod cannot be
-scheduled; only where the rest of its region is a majority.
+scheduled; only where the rest of its region is a majority. A claim that has no volume yet goes at once with its pod,
+where it asks for another class: nothing is in it.
+
+Before the store is created there is no order to keep: nothing but repairs is done, see :func:`plan_repair`.
 """
 
 from __future__ import annotations
@@ -116,7 +119,7 @@ def plan_rollout(scene: RolloutScene) -> Rollout:
     unfinished = [region for region in scene.in_order if region.unfinished]
     restarting = frozenset(region.name for region in scene.regions if region.restarting)
     if not unfinished and not (scene.shown and restarting):
-        return NO_ROLLOUT
+        return plan_repair(scene)
     rolled = next((region for region in scene.in_order if region.restarting), None) or unfinished[0]
     failure = _blocked(scene)
     blocked = failure or _stays(scene)
@@ -154,6 +157,13 @@ def plan_rollout(scene: RolloutScene) -> Rollout:
             progress=(",".join(sorted(pod.uid for pod in outdated)), len(restarting)),
         ),
     )
+
+
+def plan_repair(scene: RolloutScene) -> Rollout:
+    """Decide about the next repair where nothing rolls, as in a store that has not been created: what keeps its pods
+    from starting may just have been corrected."""
+    step = None if scene.paused else _repair(scene, None)
+    return Rollout(step=step, repairs=True) if step is not None else NO_ROLLOUT
 
 
 def _image(scene: RolloutScene) -> str:
@@ -229,6 +239,9 @@ def _repair(scene: RolloutScene, blocked: Blocked | None) -> DeletePod | NewTemp
             if _is_proven(scene, blocked) and _failure(region, region.seen.pods, scene) is not None:
                 return NewTemplate(region.name)
             continue
+        for pod in region.seen.pods:
+            if pod.name in region.unbound and not (pod.node or pod.terminating):
+                return _delete_unbound(region, pod)
         for pod in region.outdated:
             if not region.is_of_old_template(pod) or pod.ready or pod.terminating:
                 continue
@@ -237,6 +250,15 @@ def _repair(scene: RolloutScene, blocked: Blocked | None) -> DeletePod | NewTemp
                     region.name, pod.name, pod.uid, pod.resource_version, "it is out of date and not ready"
                 )
     return None
+
+
+def _delete_unbound(region: RegionPods, pod: Pod) -> DeletePod:
+    claim = region.unbound[pod.name]
+    wanted = f'"{region.spec.storage_class}"' if region.spec.storage_class is not None else "the default one"
+    why = f'no volume of StorageClass "{claim.storage_class}" was made for it, {wanted} is wanted'
+    return DeletePod(
+        region.name, pod.name, pod.uid, pod.resource_version, why, claim.name, claim.uid, claim.resource_version
+    )
 
 
 def _is_proven(scene: RolloutScene, blocked: Blocked | None) -> bool:

@@ -20,7 +20,7 @@ from rstore_operator.facts.observed import (
     Tenure,
 )
 from rstore_operator.planning.rollout.revisions import RegionPods, disruptions_allowed, read_region, update_revision
-from rstore_operator.planning.rollout.steps import NO_ROLLOUT, SLOW_SECONDS, RolloutScene, plan_rollout
+from rstore_operator.planning.rollout.steps import NO_ROLLOUT, SLOW_SECONDS, RolloutScene, plan_repair, plan_rollout
 from rstore_operator.planning.rollout.turns import Turn
 from rstore_operator.resource.model import RegionSpec
 
@@ -254,6 +254,45 @@ def test_volumes_of_another_class_go_with_their_pods(regions: tuple[RegionPods, 
         assert f"{step.name} {step.claim} {step.claim_uid}" == expected
     else:
         assert (f"{step.name} leads" if step is not None else "") == expected
+
+
+def with_unbound(of: RegionPods, ordinal: int, **changes: Any) -> RegionPods:
+    """The pod waits for a volume of a class that nobody asks for any more."""
+    claim = Claim("data", "1Gi", "", bound=False, storage_class="no-such", uid="claim", resource_version="5")
+    waiting = with_pod(of, ordinal, **{"ready": False, "ip": "", "node": ""} | changes)
+    return replace(waiting, unbound={f"s-{of.name}-{ordinal}": claim})
+
+
+@pytest.mark.parametrize(
+    ("regions", "expected"),
+    [
+        ((DONE_US, DONE_EU, with_unbound(DONE_AP, 0)), "s-ap-0 data claim 5"),
+        ((US, with_unbound(DONE_EU, 2), DONE_AP), "s-eu-2 data claim 5"),
+        ((DONE_US, DONE_EU, with_unbound(DONE_AP, 0, terminating=True)), ""),
+        ((DONE_US, DONE_EU, with_unbound(DONE_AP, 0, node="n")), ""),
+    ],
+)
+def test_a_claim_without_a_volume_goes_at_once_when_another_class_is_wanted(
+    regions: tuple[RegionPods, ...], expected: str
+) -> None:
+    """Also where nothing rolls and in a region of one replica: nothing is in it. It may have been bound just now."""
+    for plan in (plan_rollout, plan_repair):
+        step = plan(scene(*regions, turn=Turn(False, "another store rolls"))).step
+        found = step if isinstance(step, DeletePod) else DeletePod("", "", "", "", "")
+        assert f"{found.name} {found.claim} {found.claim_uid} {found.claim_version}".strip() == expected
+        assert plan(scene(*regions, paused=True)).step is None
+
+
+def test_pods_of_a_store_that_was_never_created_are_repaired_and_nothing_else_is_done() -> None:
+    waits = with_leader(with_pod(AP, 0, ready=False), is_leader=False)
+    assert plan_repair(scene(US, EU, AP)) == NO_ROLLOUT
+    assert plan_repair(scene(US, EU, with_pod(DONE_AP, 0, ready=False, ip="", problem="Unschedulable"))) == NO_ROLLOUT
+    repaired = plan_repair(scene(US, with_pod(EU, 1, ready=False, ip="", problem="Unschedulable"), AP))
+    assert (repaired.step.name if repaired.step else "", repaired.repairs, repaired.message) == ("s-eu-1", True, "")
+    assert not repaired.claim.wanted, "it takes no turn"
+    assert plan_repair(scene(US, EU, waits)) == NO_ROLLOUT, "it may be about to start"
+    late = plan_repair(scene(US, EU, waits, lacking_seconds={(UNREADY, "s-ap-0"): 10.0}))
+    assert late.step is not None
 
 
 SELECTOR = "2 node(s) didn't match Pod's node affinity/selector"
