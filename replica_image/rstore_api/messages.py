@@ -28,7 +28,12 @@ def topology_message(topology: Topology) -> pb.Topology:
         pb.RegionTopology(
             name=region.name,
             replicas=[
-                pb.ReplicaAddress(name=item.name, peer_address=item.peer_address, client_address=item.client_address)
+                pb.ReplicaAddress(
+                    name=item.name,
+                    peer_address=item.peer_address,
+                    client_address=item.client_address,
+                    advertised_client_addresses=item.advertised_client_addresses,
+                )
                 for item in region.replicas
             ],
         )
@@ -49,7 +54,12 @@ def topology_of(message: pb.Topology) -> Topology:
     regions = tuple(
         RegionTopology(
             region.name,
-            tuple(ReplicaAddress(item.name, item.peer_address, item.client_address) for item in region.replicas),
+            tuple(
+                ReplicaAddress(
+                    item.name, item.peer_address, item.client_address, tuple(item.advertised_client_addresses)
+                )
+                for item in region.replicas
+            ),
         )
         for region in message.regions
     )

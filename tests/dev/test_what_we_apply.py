@@ -44,7 +44,16 @@ RICH: dict[str, Any] = {
                 ],
             },
         },
-        {"name": "us", "replicas": 2, "placement": {}},
+        {
+            "name": "us",
+            "replicas": 2,
+            "placement": {},
+            "clientEndpoints": [
+                "rs-{ordinal}.us.example.com:2379",
+                "lb.example.com:3237{ordinal}",
+                "[2001:db8::7]:2379",
+            ],
+        },
     ],
     "replication": {"mode": "SemiSync", "onTimeout": "Degrade"},
     "persistence": {"pvcPolicy": "Delete"},

@@ -116,5 +116,6 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         feature_level=message.feature_level or 1,
         trusted_authorities=frozenset(digest.hex() for digest in message.trusted_authorities),
         certificate=message.certificate.hex(),
+        keeps_advertised_addresses=message.keeps_advertised_addresses,
         access=in_force(message.access) if message.HasField("access") else None,
     )

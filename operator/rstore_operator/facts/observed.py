@@ -154,6 +154,8 @@ class ReplicaStatus:
     """SHA-256 in hexadecimal of each authority it trusts, and of its own certificate; empty where it
     does not report them."""
     certificate: str = ""
+    keeps_advertised_addresses: bool = False
+    """Whether its version keeps the advertised addresses of a topology."""
     access: InForce | None = None
     """The access rules on this replica; None: its version knows none, so every certificate may do everything."""
 

@@ -53,6 +53,7 @@ from rstore_operator.planning.certificates.rotation import Stage
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS
 from rstore_operator.planning.children.objects import Settled, plan_children
 from rstore_operator.planning.children.templates import regions_behind
+from rstore_operator.planning.client_endpoints import plan_client_endpoints
 from rstore_operator.planning.conditions.backup_healthy import backup_healthy, is_unsettled
 from rstore_operator.planning.conditions.conditions import (
     AUTHORITY_CHANGING,
@@ -180,6 +181,7 @@ class _Planner:
         if spec is not None:
             ruled = dataclasses.replace(spec, access=self.rules)
             self.effective = effective(ruled, self.ref.name, self.observed, self.before, self.truth.primary_region)
+        self.endpoints = plan_client_endpoints(self.ref, self.effective, self.observed, given.now)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
         asked = read_commands(given.annotations)
@@ -227,7 +229,7 @@ class _Planner:
         if self.effective is None:
             return tuple(held_regions(self.observed).values())
         wanted = (
-            region_topology(self.ref.name, self.ref.namespace, region.name, region.replicas)
+            region_topology(self.ref.name, self.ref.namespace, region.name, region.replicas, self.endpoints.advertised)
             for region in self.effective.spec.regions
         )
         return (*wanted, *self.effective.retained)
@@ -286,7 +288,8 @@ class _Planner:
         removal = self._annotations_to_remove(reply, progressed.intent)
         archiver = self.observed.children.get(("Deployment", names.archiver_object(self.ref.name)))
         archived = backup_healthy(self._backup, self.observed.archiver, archiver, drill, self.given.now)
-        changes = (*changes, *(finding for finding in (access.finding, archived) if finding is not None))
+        reported = (access.finding, self.endpoints.finding, archived)
+        changes = (*changes, *(finding for finding in reported if finding is not None))
         answered = remember(
             self.repeats.answered,
             self.repeats.commands,
@@ -341,6 +344,7 @@ class _Planner:
             and not waits_for_home(scene)
             and not is_unsettled(archived)
             and not requested.waits
+            and not self.endpoints.waits
             and not asked.request
             and may_stand(memory, self.observed, status),
         )

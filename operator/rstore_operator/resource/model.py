@@ -10,6 +10,7 @@ from rstore_api.domain import limits
 from rstore_api.domain.access import OPEN, AccessRules
 
 from rstore_operator.resource.backup import BackupSpec
+from rstore_operator.resource.client_endpoint import ClientEndpoint
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class RegionSpec:
     storage_class: str | None = None
     requests: Mapping[str, str] | None = None
     limits: Mapping[str, str] | None = None
+    client_endpoints: tuple[ClientEndpoint, ...] = ()
+    """Where clients outside of the cluster reach it."""
 
 
 @dataclass(frozen=True)

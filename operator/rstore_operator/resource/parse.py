@@ -14,6 +14,7 @@ from rstore_api.domain import limits
 from rstore_api.domain.access import Access, AccessRules, ClientRule, SharedClient
 
 from rstore_operator.resource.backup import parse_backup
+from rstore_operator.resource.client_endpoint import ClientEndpoint, parse_client_endpoint
 from rstore_operator.resource.model import (
     FailoverSpec,
     LimitsSpec,
@@ -97,7 +98,24 @@ def _region(reader: Reader) -> RegionSpec | None:
         storage_class=_storage_class(storage),
         requests=requests,
         limits=most,
+        client_endpoints=_client_endpoints(reader),
     )
+
+
+def _client_endpoints(reader: Reader) -> tuple[ClientEndpoint, ...]:
+    raw = reader.raw.get("clientEndpoints")
+    if raw is None:
+        return ()
+    if not isinstance(raw, list) or len(raw) > limits.MAX_CLIENT_ENDPOINTS:
+        reader.problem("clientEndpoints", f"must be a list of at most {limits.MAX_CLIENT_ENDPOINTS} addresses")
+        return ()
+    endpoints = []
+    for index, text in enumerate(raw):
+        try:
+            endpoints.append(parse_client_endpoint(text))
+        except ValueError as error:
+            reader.problem(f"clientEndpoints[{index}]", str(error))
+    return tuple(endpoints)
 
 
 def _storage_class(storage: Reader) -> str | None:

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from rstore_api.domain.access import OPEN
-from rstore_api.domain.limits import MAX_NAME_LENGTH, MAX_REGIONS
+from rstore_api.domain.limits import MAX_ALTERNATIVE_NAMES, MAX_NAME_LENGTH, MAX_REGIONS, MAX_REPLICAS
 
 from rstore_operator.resource.backup import BackupSpec
+from rstore_operator.resource.client_endpoint import ORDINAL
 from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
 from rstore_operator.resource.reader import Problem
@@ -34,7 +35,7 @@ def read_spec(ref: StoreRef, raw: object) -> tuple[StoreSpec | None, tuple[Probl
 
 def validate(ref: StoreRef, spec: StoreSpec) -> tuple[Problem, ...]:
     """Every rule that the parsed spec breaks, in the order of the spec."""
-    return (*_names(ref, spec), *_relations(spec), *_clients(spec), *_unsupported(spec))
+    return (*_names(ref, spec), *_client_endpoints(spec), *_relations(spec), *_clients(spec), *_unsupported(spec))
 
 
 def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
@@ -57,6 +58,26 @@ def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
             )
         if any(region.name == f"{other}-{_RESERVED_SUFFIX}" for other in spec.region_names):
             yield Problem(path, f"the name of {region.name!r}'s Service is taken by another region's")
+
+
+def _client_endpoints(spec: StoreSpec) -> Iterator[Problem]:
+    """An address belongs to one endpoint, whatever number of replicas the regions have now or get later."""
+    taken: dict[str, str] = {}
+    for index, region in enumerate(spec.regions):
+        path = f"spec.regions[{index}].clientEndpoints"
+        for place, endpoint in enumerate(region.client_endpoints):
+            addresses = {endpoint.address(ordinal) for ordinal in range(MAX_REPLICAS)}
+            twice = min(addresses & taken.keys(), default="")
+            if twice:
+                yield Problem(f"{path}[{place}]", f"{twice} is an address of {taken[twice]} already")
+            taken |= dict.fromkeys(addresses, f"{path}[{place}]")
+        count = sum(len(endpoint.hosts()) for endpoint in region.client_endpoints) + len(spec.subject_alt_names)
+        if region.client_endpoints and count > MAX_ALTERNATIVE_NAMES:
+            text = (
+                f"together with security.tls.subjectAltNames these are {count} names in the certificates of "
+                f"{region.name}, at most {MAX_ALTERNATIVE_NAMES} are possible; a host with {ORDINAL} is {MAX_REPLICAS}"
+            )
+            yield Problem(path, text)
 
 
 def _clients(spec: StoreSpec) -> Iterator[Problem]:

@@ -245,6 +245,16 @@ def expires_at(certificate: bytes) -> datetime:
     return _loaded(certificate).not_valid_after_utc
 
 
+@lru_cache(maxsize=LOADED)
+def hosts_of(certificate: bytes) -> frozenset[str]:
+    """The host names and IP addresses that a PEM certificate is for; none when it cannot be read."""
+    try:
+        names = _names_of(_loaded(certificate))
+    except ValueError:
+        return frozenset()
+    return frozenset(str(name.value) for name in names)
+
+
 def _names_of(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)

@@ -26,6 +26,10 @@ MAX_NAME_LENGTH = 50
 """Of ``<store>-<region>``, which becomes part of pod names and host names."""
 MAX_ALTERNATIVE_NAMES = 32
 """Names that the spec may add to a certificate."""
+MAX_CLIENT_ENDPOINTS = 3
+"""Of a region."""
+MAX_CLIENT_ENDPOINT_LENGTH = 300
+"""In characters."""
 PRIORITY = Bounds(default=10, low=0, high=1000)
 
 # ---- replication

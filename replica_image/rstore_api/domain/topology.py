@@ -14,6 +14,8 @@ class ReplicaAddress:
     name: str
     peer_address: str
     client_address: str
+    advertised_client_addresses: tuple[str, ...] = ()
+    """``host:port`` at which clients outside of the cluster reach it."""
 
 
 @dataclass(frozen=True)

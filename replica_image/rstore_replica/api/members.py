@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from rstore_api.domain.topology import RegionTopology, ReplicaAddress
@@ -22,7 +23,9 @@ def members_of(
             ID=member_id(store_id, region.name, replica.name),
             name=f"{region.name}/{replica.name}",
             peerURLs=[f"{scheme}://{replica.peer_address}"],
-            clientURLs=[f"{scheme}://{replica.client_address}"],
+            clientURLs=[
+                f"{scheme}://{address}" for address in (replica.client_address, *replica.advertised_client_addresses)
+            ],
             isLearner=replica.name in learners,
         )
         for replica in region.replicas
@@ -32,10 +35,17 @@ def members_of(
 def with_own(
     regions: Iterable[RegionTopology], own_region: str, own_replicas: Mapping[str, ReplicaAddress]
 ) -> tuple[RegionTopology, ...]:
-    """Returns all regions in the order of their names, the own one as its Raft group has it at the moment."""
-    others = (region for region in regions if region.name != own_region)
-    own = RegionTopology(own_region, tuple(own_replicas.values()))
-    return tuple(sorted((*others, own), key=lambda region: region.name))
+    """Returns all regions in the order of their names, the own one as its Raft group has it at the moment, with what
+    ``regions`` have of the addresses that are advertised.
+    """
+    by_name = {region.name: region for region in regions}
+    known = by_name.get(own_region)
+    advertised = {item.name: item.advertised_client_addresses for item in known.replicas} if known is not None else {}
+    own = tuple(
+        replace(replica, advertised_client_addresses=advertised.get(name, ())) for name, replica in own_replicas.items()
+    )
+    by_name[own_region] = RegionTopology(own_region, own)
+    return tuple(sorted(by_name.values(), key=lambda region: region.name))
 
 
 def are_valid_urls(urls: Collection[str]) -> bool:

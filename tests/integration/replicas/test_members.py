@@ -49,6 +49,30 @@ async def test_a_client_of_any_region_knows_all_members(start_regions) -> None:
     assert len({status["Status"]["header"]["cluster_id"] for status in statuses}) == 1
 
 
+async def test_addresses_for_clients_outside_are_listed_by_every_region_also_after_a_restart(start_regions) -> None:
+    east, west = await start_regions(("us-east", 1), ("eu-west", 1))
+    where = topology("us-east", east, west, version=2)
+    for region in where.regions:
+        region.replicas[0].advertised_client_addresses.extend([f"rs-0.{region.name}.example.com:2379", "192.0.2.7:443"])
+    for region in (east, west):
+        await region.set_topology(where)
+    [killed] = west.replicas
+    killed.kill()
+    killed.start()
+    await west.leader()
+    for region in (east, west):
+        listed = {member["name"]: member["clientURLs"] for member in await _members(EtcdCtl(region))}
+        assert listed == {
+            f"{each.region}/{replica.name}": [
+                f"https://{replica.client_address}",
+                f"https://rs-0.{each.region}.example.com:2379",
+                "https://192.0.2.7:443",
+            ]
+            for each in (east, west)
+            for replica in each.replicas
+        }
+
+
 async def test_a_client_that_syncs_its_endpoints_survives_the_loss_of_the_primary_region(start_regions) -> None:
     east, west, south = await start_regions(("us-east", 1), ("eu-west", 1), ("ap-south", 1))
     async with east.client() as client:

@@ -40,6 +40,7 @@ from rstore_operator.planning.certificates.authority import (
     version_of,
 )
 from rstore_operator.planning.certificates.rotation import Rotation, Stage, Wanted, message_of, rotation_of, stage_of
+from rstore_operator.planning.client_endpoints import certificate_hosts
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import CertificateSettings, StoreRef
 from rstore_operator.specs import secrets
@@ -129,7 +130,7 @@ def _wanted_certificates(
         region_ips = _cluster_ips(observed, names.region_object(ref.name, region))
         if store_ips and region_ips:
             addresses = (*store_ips, *region_ips)
-            extra = effective.spec.subject_alt_names
+            extra = (*effective.spec.subject_alt_names, *certificate_hosts(ref, effective, region, observed))
             request = secrets.peer_request(ref, region, addresses, settings.cluster_domain, extra)
             yield Wanted(names.region_tls_secret(ref.name, region), region, request)
 

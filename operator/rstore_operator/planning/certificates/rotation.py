@@ -12,7 +12,7 @@ from rstore_api.domain import names
 from rstore_operator.facts.actions import (
     CertificateRequest,
 )
-from rstore_operator.facts.observed import ChildKey, Observed
+from rstore_operator.facts.observed import ChildKey, Observed, ReplicaStatus
 from rstore_operator.planning.certificates.authority import Authority
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.units import format_time_seconds
@@ -97,12 +97,9 @@ def rotation_of(
             if replica is None or not replica.trusted_authorities:
                 if now < authority.since + SETTLE:
                     distrusting.append(pod.name)
-                if leaf and now < _issue_time(leaf, now) + SETTLE:
-                    not_presenting.append(pod.name)
-                continue
-            if newest not in replica.trusted_authorities:
+            elif newest not in replica.trusted_authorities:
                 distrusting.append(pod.name)
-            if leaf and replica.certificate != _fingerprint(leaf):
+            if leaf and not presents(replica, leaf, now):
                 not_presenting.append(pod.name)
     return Rotation(
         previous=True,
@@ -111,6 +108,13 @@ def rotation_of(
         not_issued=tuple(name for name, leaf in leaves.items() if not is_issued_by(leaf, authority.pair.certificate)),
         not_presenting=tuple(not_presenting),
     )
+
+
+def presents(replica: ReplicaStatus | None, leaf: bytes, now: datetime) -> bool:
+    """Whether a replica presents the certificate in its Secret, as far as can be known; None: it has not answered."""
+    if replica is None or not replica.trusted_authorities:
+        return now >= _issue_time(leaf, now) + SETTLE
+    return replica.certificate == _fingerprint(leaf)
 
 
 def message_of(ref: StoreRef, authority: Authority, rotation: Rotation, stage: Stage) -> str:

@@ -25,6 +25,9 @@ AUTHORITY_CHANGING = "AuthorityChanging"
 """Type of the condition that is there while an authority that was replaced is still trusted."""
 ACCESS_IN_FORCE = "AccessInForce"
 """Type of the condition that says whether every replica enforces the access rules; only where there are some."""
+CLIENT_ENDPOINTS_ADVERTISED = "ClientEndpointsAdvertised"
+"""Type of the condition that says whether every region lists the addresses in spec.regions[].clientEndpoints; only
+where there are some."""
 VOLUMES_GROWING = "VolumesGrowing"
 """Type of the condition that is there while volumes are made larger."""
 OF_OBJECTS = frozenset({AUTHORITY_CHANGING, VOLUMES_GROWING})

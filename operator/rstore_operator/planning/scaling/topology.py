@@ -11,12 +11,16 @@ from rstore_operator.facts.observed import Observed
 from rstore_operator.resource.model import ReplicationSpec
 
 
-def region_topology(store: str, namespace: str, region: str, replicas: int) -> RegionTopology:
-    """The addresses of a region's replicas, by the names that its headless Service gives them."""
+def region_topology(
+    store: str, namespace: str, region: str, replicas: int, advertised: Mapping[str, tuple[str, ...]]
+) -> RegionTopology:
+    """The addresses of a region's replicas, by the names that its headless Service gives them, and those that are
+    ``advertised`` to clients outside of the cluster, by pod.
+    """
     addresses = []
     for pod in names.pod_names(store, region, replicas):
-        host = names.pod_host(store, region, namespace, pod)
-        addresses.append(ReplicaAddress(pod, f"{host}:{names.PEER_PORT}", f"{host}:{names.CLIENT_PORT}"))
+        host, others = names.pod_host(store, region, namespace, pod), advertised.get(pod, ())
+        addresses.append(ReplicaAddress(pod, f"{host}:{names.PEER_PORT}", f"{host}:{names.CLIENT_PORT}", others))
     return RegionTopology(region, tuple(addresses))
 
 

@@ -69,6 +69,7 @@ class AdminService:
         fingerprints = self._certificates.fingerprints()
         status.trusted_authorities.extend(fingerprints.authorities)
         status.certificate = fingerprints.certificate
+        status.keeps_advertised_addresses = True
         status.access.CopyFrom(self._access.status())
         return status
 

@@ -19,14 +19,16 @@ from rstore_api.errors import (
     PeerUrlExists,
     StoreError,
 )
+from rstore_api.messages import topology_of
 from rstore_api.proto import rpc_pb2 as rpc
+from rstore_api.proto import rstore_pb2
 from rstore_replica.api.identity import Identity, member_id
 from rstore_replica.api.members import are_valid_urls
 from rstore_replica.api.routing.own_replicas import OwnReplicas
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.cluster import ClusterService
 from rstore_replica.raft.types import Member
-from unit.api.replica_fakes import NAMES, FakeGroup, group_status, region_state
+from unit.api.replica_fakes import NAMES, FakeGroup, group_status, region_state, region_topology
 
 EAST = [f"us-east/{name}" for name in NAMES]
 WEST = ["eu-west/orders-eu-west-0", "eu-west/orders-eu-west-1"]
@@ -82,6 +84,24 @@ async def test_every_replica_of_every_region_is_listed() -> None:
     assert member_id("store", "eu-west", "orders-eu-west-0") == first.ID
     assert list(first.clientURLs) == ["https://orders-eu-west-0.peers:2379"]
     assert list(first.peerURLs) == ["https://orders-eu-west-0.peers:2380"]
+
+
+async def test_addresses_for_clients_outside_follow_those_for_clients_inside() -> None:
+    """The own region's replicas come from the Raft group, and their advertised addresses from the topology as well."""
+    regions = [region_topology(name) for name in ("us-east", "eu-west")]
+    for region in regions:
+        for ordinal, replica in enumerate(region.replicas):
+            addresses = [f"rs-{ordinal}.{region.name}.example.com:443", "[2001:db8::7]:1"]
+            replica.advertised_client_addresses.extend(addresses)
+    where = topology_of(rstore_pb2.Topology(epoch=1, version=1, primary_region="us-east", regions=regions))
+    for asked in ("us-east", "eu-west"):
+        urls = {member.name: list(member.clientURLs) for member in await _list(_service(region=asked, topology=where))}
+        assert urls["eu-west/orders-eu-west-1"] == [
+            "https://orders-eu-west-1.peers:2379",
+            "https://rs-1.eu-west.example.com:443",
+            "https://[2001:db8::7]:1",
+        ]
+        assert "https://rs-0.us-east.example.com:443" in urls[f"us-east/{NAMES[0]}"]
 
 
 async def test_the_ids_are_those_that_the_other_region_lists() -> None:

@@ -237,6 +237,9 @@ def test_bounds_are_those_of_the_one_table() -> None:
     assert {path: bounds_in_schema(fields[path]) for path in BOUNDS} == BOUNDS
     assert fields["regions"]["maxItems"] == limits.MAX_REGIONS
     assert fields["security.tls.subjectAltNames"]["maxItems"] == limits.MAX_ALTERNATIVE_NAMES
+    endpoints = fields["regions[].clientEndpoints"]
+    assert endpoints["maxItems"] == limits.MAX_CLIENT_ENDPOINTS
+    assert endpoints["items"]["maxLength"] == limits.MAX_CLIENT_ENDPOINT_LENGTH
     clients = fields["security.clients"]
     client = clients["items"]["properties"]
     assert clients["maxItems"] == limits.MAX_CLIENTS

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.domain.access import Access, AccessRules, ClientRule, SharedClient
+from rstore_operator.resource.client_endpoint import host_of
 from rstore_operator.resource.model import FailoverSpec, RegionSpec, ReplicationSpec, StoreRef
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
 from rstore_operator.resource.units import format_lag, format_time, parse_duration_ms, parse_quantity, parse_time
@@ -268,6 +269,105 @@ def test_alternative_names_are_names_and_addresses() -> None:
     assert spec.subject_alt_names == tuple(listed)
     names = next(schema for path, schema in nodes(SCHEMA) if path.endswith("subjectAltNames[]"))
     assert all(re.search(names["pattern"], name) for name in listed), "what the operator takes the schema lets through"
+
+
+ENDPOINTS = {
+    "rs-{ordinal}.eu.example.com:2379": ("rs-2.eu.example.com:2379", "rs-2.eu.example.com"),
+    "lb.example.com:443": ("lb.example.com:443", "lb.example.com"),
+    "lb:6552{ordinal}": ("lb:65522", "lb"),
+    "192.0.2.1{ordinal}:2379": ("192.0.2.12:2379", "192.0.2.12"),
+    "[2001:DB8:0:0::7]:2379": ("[2001:db8::7]:2379", "2001:db8::7"),
+    "[2001:db8::{ordinal}]:1": ("[2001:db8::2]:1", "2001:db8::2"),
+}
+"""What of an entry becomes the address and the host of the replica with the ordinal 2."""
+
+
+def schemas_rule(field: str) -> str:
+    """The expression that the schema's rule about a text of the field matches it with."""
+    schema = next(schema for path, schema in nodes(SCHEMA) if path.endswith(field))
+    [rule] = schema["x-kubernetes-validations"]
+    return rule["rule"].removeprefix("self.matches('").removesuffix("')").replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize("text", ENDPOINTS)
+def test_client_endpoints_are_addresses_of_each_replica_or_of_all(text: str) -> None:
+    spec, found = read_spec(REF, {"regions": [{"name": "a", "clientEndpoints": [text]}]})
+    assert found == ()
+    assert spec is not None
+    [endpoint] = spec.regions[0].client_endpoints
+    address = endpoint.address(2)
+    assert (address, host_of(address)) == ENDPOINTS[text]
+    assert host_of(address) in endpoint.hosts()
+    assert re.search(schemas_rule("clientEndpoints[]"), text), "what the operator takes the schema lets through"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "seen_by_schema"),
+    [
+        ("", "host:port", True),
+        (7, "host:port", False),
+        ("a" * 301, "at most 300 characters", False),
+        ("orders", "is not host:port", True),
+        (":2379", "is not host:port", True),
+        ("https://orders.example.com:2379", "is not host:port", True),
+        ("orders.example.com:2379/path", "the port must be", True),
+        ("2001:db8::7:2379", "is not host:port", True),
+        ("orders.example.com:0", "the port must be from 1 to 65535", True),
+        ("orders.example.com:02379", "the port must be", True),
+        ("orders.example.com:65536", "the port must be", True),
+        ("orders.example.com:6553{ordinal}", "the port must be", True),
+        ("orders.example.com:{ordinal}", "the port must be", True),
+        ("orders.example.com:3{ordinal}7", "can only be the last digit", True),
+        ("orders.example.com:3{ordinal}{ordinal}", "can only be the last digit", True),
+        ("orders-{pod}.example.com:2379", "{ordinal} is the only placeholder", True),
+        ("orders-{ordinal.example.com:2379", "{ordinal} is the only placeholder", True),
+        ("Orders.example.com:2379", "neither a lower-case DNS name nor", True),
+        ("*.example.com:2379", "neither a lower-case DNS name nor", True),
+        ("a..b:2379", "neither a lower-case DNS name nor", True),
+        ("10.0.0.300:2379", "neither a lower-case DNS name nor", False),
+        ("[2001:db8::g]:2379", "is not an IPv6 address", True),
+        ("[10.0.0.1]:2379", "is not an IPv6 address", False),
+        ("[fe80::1%eth0]:2379", "with a zone", True),
+        ("0.0.0.0:2379", "no address of a server", False),
+        ("[ff02::1]:2379", "no address of a server", False),
+    ],
+)
+def test_wrong_client_endpoints_are_refused(text: object, reason: str, seen_by_schema: bool) -> None:
+    [problem] = problems({"regions": [{"name": "a", "clientEndpoints": [text]}]})
+    assert problem.startswith("spec.regions[0].clientEndpoints[0]: ")
+    assert reason in problem
+    if isinstance(text, str):
+        assert bool(re.search(schemas_rule("clientEndpoints[]"), text)) is not seen_by_schema
+
+
+def test_an_address_belongs_to_one_client_endpoint() -> None:
+    regions = [
+        {"name": "a", "clientEndpoints": ["a-{ordinal}.example.com:2379", "a-8.example.com:2379"]},
+        {"name": "b", "clientEndpoints": ["[2001:db8::1]:2379", "lb.example.com:2379"]},
+        {"name": "c", "clientEndpoints": ["[2001:DB8:0::1]:2379", "lb.example.com:2380"]},
+    ]
+    first, second = problems({"regions": regions})
+    place = "spec.regions[0].clientEndpoints"
+    assert first == f"{place}[1]: a-8.example.com:2379 is an address of {place}[0] already"
+    place, taken = "spec.regions[2].clientEndpoints[0]", "spec.regions[1].clientEndpoints[0]"
+    assert second == f"{place}: [2001:db8::1]:2379 is an address of {taken} already"
+
+
+def test_a_region_has_a_few_client_endpoints_at_most_and_its_certificate_so_many_names() -> None:
+    [problem] = problems({"regions": [{"name": "a", "clientEndpoints": [f"a:{port}" for port in range(1, 5)]}]})
+    assert problem == "spec.regions[0].clientEndpoints: must be a list of at most 3 addresses"
+    [problem] = problems({"regions": [{"name": "a", "clientEndpoints": "a:1"}]})
+    assert "must be a list" in problem
+    endpoints = [f"{name}-{{ordinal}}.example.com:2379" for name in "abc"]
+    for count, accepted in ((5, True), (6, False)):
+        listed = [f"store-{at}.example.com" for at in range(count)]
+        spec = {
+            "regions": [{"name": "a", "clientEndpoints": endpoints}, {"name": "b"}],
+            "security": {"tls": {"subjectAltNames": listed}},
+        }
+        found = problems(spec)
+        assert (found == []) is accepted
+        assert all("these are 33 names in the certificates of a, at most 32" in problem for problem in found)
 
 
 def test_clients_and_what_they_may_do() -> None:
