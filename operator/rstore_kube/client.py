@@ -1,14 +1,19 @@
-"""The requests: JSON over HTTP, without a class for each kind of object, so that no field is lost."""
+"""The requests, made with the asyncio half of the ``kubernetes`` library.
+
+Of the library only credentials, certificates and connections are used: its classes for each kind of object take a
+second to import and lose fields that they do not know.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.exceptions import ApiException
 from rstore_api.domain.kubernetes import POD, Kind
 
 from rstore_kube.access import Access
@@ -26,8 +31,6 @@ asyncio's TLS buffers. The time that a request
 waits for others does not count for its timeout."""
 FOLLOW_SECONDS = 86_400.0
 """How long a log is followed at most."""
-LINE_BYTES = 2 << 20
-"""The longest line of a log that is followed."""
 
 Object = dict[str, Any]
 Requested = Callable[[str, str, int, float], None]
@@ -53,10 +56,12 @@ class KubeClient:
     ) -> None:
         """``field_manager`` is the name under which fields are written; ``uses_proxies`` is whether the proxies that
         the environment names are used; ``requested`` is called after each request."""
-        self.host = access.host
-        self._access = access
-        self._uses_proxies = uses_proxies
-        self._session: aiohttp.ClientSession | None = None
+        configuration = access.configuration
+        configuration.connection_pool_maxsize = MAX_CONNECTIONS
+        configuration.client_session_kwargs = {"trust_env": uses_proxies}
+        self.host = str(configuration.host)
+        self._api = ApiClient(configuration)
+        self._api.user_agent = field_manager
         self._field_manager = field_manager
         self._timeout_seconds = timeout_seconds
         self._requested = requested
@@ -64,9 +69,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._api.close()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Returns the object as it is now."""
@@ -142,8 +145,8 @@ class KubeClient:
     async def log(self, namespace: str, pod: str, *, tail: int, previous: bool = False) -> str:
         """Returns the newest lines of a pod's log; of the container before the last restart if ``previous``."""
         query = {"tailLines": str(tail), "previous": "true" if previous else "false"}
-        path = POD.path(namespace, pod) + "/log"
-        response, data = await self._exchange("GET", path, query, await self._headers(accept="*/*"))
+        method, url, headers = await self._prepare("GET", POD.path(namespace, pod) + "/log", query, accept="*/*")
+        response, data = await self._exchange(method, url, headers, None)
         if not 200 <= response.status <= 299:
             raise _refusal(response, parse_document(data))
         return data.decode(errors="replace")
@@ -152,28 +155,32 @@ class KubeClient:
         """Yields the newest lines of a pod's log and those that come, until the container ends, for FOLLOW_SECONDS at
         most."""
         query = {"tailLines": str(tail), "follow": "true"}
-        url = self._url(POD.path(namespace, pod) + "/log", query)
-        options = self._options(await self._headers(accept="*/*"), FOLLOW_SECONDS)
+        method, url, headers = await self._prepare("GET", POD.path(namespace, pod) + "/log", query, accept="*/*")
         try:
-            async with self._connections().get(url, read_bufsize=LINE_BYTES // 2, **options) as response:
-                if not 200 <= response.status <= 299:
-                    raise _refusal(response, parse_document(await response.read()))
-                async for line in response.content:
-                    yield line.decode(errors="replace").rstrip("\n")
+            response = await self._api.call_api(method, url, header_params=headers, _request_timeout=FOLLOW_SECONDS)
+            if not 200 <= response.status <= 299:
+                raise _refusal(response, parse_document(await response.read()))
+            async for line in response.response.content:
+                yield line.decode(errors="replace").rstrip("\n")
         except aiohttp.ClientError as error:
             raise ConnectionError(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
 
     async def open_port(self, namespace: str, pod: str, port: int) -> PodPort:
         """Returns a connection to a pod's port, which the caller closes."""
         path = POD.path(namespace, pod) + "/portforward"
+        _, url, headers = await self._prepare("GET", path, {"ports": str(port)})
+        # As the library's WsApiClient does it, which leaves the proxy and the TLS server name out.
+        rest = self._api.rest_client
+        rest.pool_manager = rest.pool_manager or rest._create_pool_manager()
         try:
-            connection = await self._connections().ws_connect(
-                self._url(path, {"ports": str(port)}),
+            connection = await rest.pool_manager.ws_connect(
+                url,
+                headers=headers,
                 protocols=[PROTOCOL],
                 max_msg_size=0,
-                headers=await self._headers(),
-                proxy=self._access.proxy,
-                server_hostname=self._access.server_name,
+                proxy=rest.proxy,
+                proxy_headers=rest.proxy_headers,
+                server_hostname=self._api.configuration.tls_server_name,
             )
         except aiohttp.WSServerHandshakeError as error:
             raise ApiError(error.status, "", f"{error.message} (HTTP {error.status})") from error
@@ -181,29 +188,17 @@ class KubeClient:
             raise ConnectionError(str(error) or type(error).__name__) from error
         return PodPort(connection)
 
-    def _connections(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            tls = self._access.tls
-            connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=True if tls is None else tls)
-            self._session = aiohttp.ClientSession(connector=connector, trust_env=self._uses_proxies)
-        return self._session
-
-    def _url(self, path: str, query: Mapping[str, str]) -> str:
-        asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
-        return f"{self.host.rstrip('/')}{path}{asked}"
-
-    async def _headers(self, *, content_type: str = _JSON, accept: str = _JSON) -> dict[str, str]:
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self._field_manager}
-        authorization = await self._access.authorization()
-        return {**headers, "Authorization": authorization} if authorization else headers
-
-    def _options(self, headers: Mapping[str, str], timeout_seconds: float) -> dict[str, Any]:
-        return {
-            "headers": headers,
-            "timeout": aiohttp.ClientTimeout(total=timeout_seconds),
-            "server_hostname": self._access.server_name,
-            "proxy": self._access.proxy,
-        }
+    async def _prepare(
+        self, method: str, path: str, query: Mapping[str, str], content_type: str = _JSON, accept: str = _JSON
+    ) -> tuple[str, str, dict[str, str]]:
+        method, url, headers, _, _ = await self._api.param_serialize(
+            method,
+            path,
+            header_params={"Accept": accept, "Content-Type": content_type},
+            query_params=list(query.items()),
+            auth_settings=["BearerToken"],
+        )
+        return method, url, headers
 
     async def _request(
         self,
@@ -228,30 +223,27 @@ class KubeClient:
     async def _answer(
         self, method: str, path: str, content_type: str, body: object, query: Mapping[str, str] | None
     ) -> Object:
-        headers = await self._headers(content_type=content_type)
-        response, data = await self._exchange(method, path, query or {}, headers, body)
+        response, data = await self._exchange(*await self._prepare(method, path, query or {}, content_type), body)
         document = parse_document(data)
         if not 200 <= response.status <= 299:
             raise _refusal(response, document)
         return document
 
-    async def _exchange(
-        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: object = None
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
-        """Returns the response, and what it holds."""
-        data = None if body is None else msgspec.json.encode(body)
+    async def _exchange(self, method: str, url: str, headers: dict[str, str], body: object) -> tuple[Any, bytes]:
+        """Returns the library's response, and what it holds."""
         try:
             async with self._slots:
-                options = self._options(headers, self._timeout_seconds)
-                async with self._connections().request(
-                    method, self._url(path, query), data=data, **options
-                ) as response:
-                    return response, await response.read()
+                response = await self._api.call_api(
+                    method, url, header_params=headers, body=body, _request_timeout=self._timeout_seconds
+                )
+                return response, await response.read()
+        except ApiException as error:
+            raise ApiError(int(error.status or 0), str(error.reason or ""), str(error.reason)) from error
         except aiohttp.ClientError as error:
             raise ConnectionError(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
 
 
-def _refusal(response: aiohttp.ClientResponse, document: Object) -> ApiError:
+def _refusal(response: Any, document: Object) -> ApiError:
     message = str(document.get("message") or response.reason or "the API server gave no reason")
     return ApiError(response.status, str(document.get("reason") or ""), message)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import kopf
-import yaml
 from kopf._cogs.structs.references import Resource
 from rstore_api.domain.kubernetes import (
     BACKUP,
@@ -23,9 +22,8 @@ from rstore_api.domain.kubernetes import (
     STORE_LABEL,
     Kind,
 )
-from rstore_kube.access import MALFORMED, Access, from_pod
+from rstore_kube.access import from_kubeconfig, from_pod
 from rstore_kube.client import KubeClient, Requested, ignore
-from rstore_kube.errors import ConfigurationError
 
 from rstore_operator.cluster.admission import Admission
 from rstore_operator.cluster.seen_objects import SeenObjects, Store
@@ -254,7 +252,8 @@ async def connect(requested: Requested = ignore) -> tuple[KubeClient, str]:
     Proxies of the environment are meant for what is outside the cluster, as with kopf's own requests.
     Raises ConfigurationError.
     """
-    access = access_of_kubeconfig() if os.environ.get("KUBECONFIG") else from_pod()
+    paths = os.environ.get("KUBECONFIG")
+    access = await from_kubeconfig(paths) if paths else from_pod()
     client = KubeClient(
         access,
         field_manager=OPERATOR_FIELD_MANAGER,
@@ -262,23 +261,6 @@ async def connect(requested: Requested = ignore) -> tuple[KubeClient, str]:
         requested=requested,
     )
     return client, access.namespace
-
-
-def access_of_kubeconfig() -> Access:
-    """Returns the access that kopf reads from the kubeconfig of ``KUBECONFIG``. Raises ConfigurationError."""
-    try:
-        read = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
-        assert read is not None  # since KUBECONFIG is set
-        tls = read.as_ssl_context()
-    except (kopf.LoginError, yaml.YAMLError, OSError) as error:
-        raise ConfigurationError(f"the kubeconfig cannot be used: {error}") from error
-    except MALFORMED as error:
-        raise ConfigurationError(f"the kubeconfig is not of the form that it should have: {error}") from error
-
-    async def authorization() -> str:
-        return read.as_http_headers().get("Authorization", "")
-
-    return Access(read.server, read.default_namespace or "default", tls, authorization, proxy=read.proxy_url)
 
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:

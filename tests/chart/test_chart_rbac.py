@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import kopf
+from kubernetes.aio.client import Configuration
 from rstore_api.domain.kubernetes import CHILD_KINDS, GROUP, SEEN_KINDS
 from rstore_kube.access import Access
 from rstore_kube.client import KubeClient
@@ -149,7 +150,7 @@ class RecordingClient(KubeClient):
     """The operator's own client, which records its requests instead of sending them."""
 
     def __init__(self) -> None:
-        super().__init__(Access("http://127.0.0.1", "n"), field_manager="test", timeout_seconds=1)
+        super().__init__(Access(Configuration(), "n"), field_manager="test", timeout_seconds=1)
         self.asked: dict[tuple[str, str], set[str]] = {}
 
     async def _request(

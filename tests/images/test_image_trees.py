@@ -34,7 +34,9 @@ DISTRIBUTIONS = {
     "operator": _HTTP
     | _GRPC_AND_TLS
     | {"cronsim", "kopf", "annotated-types", "click", "iso8601", "jsonpatch", "jsonpointer", "python-json-logger"}
-    | {"msgspec", "prometheus-client", "pyyaml", "structlog"},
+    | {"msgspec", "prometheus-client", "pydantic", "pydantic-core", "typing-inspection", "pyyaml", "structlog"}
+    | {"kubernetes", "aiohttp-retry", "certifi", "charset-normalizer", "durationpy", "oauthlib", "python-dateutil"}
+    | {"requests", "requests-oauthlib", "tzdata", "urllib3", "websocket-client"},
 }
 """By image, every distribution in it besides our wheel."""
 MODULES = {"replica": "rstore_replica", "operator": "rstore_operator"}

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from kubernetes.aio.client import Configuration
 from rstore_kube.access import Access
 from rstore_kube.client import KubeClient
 
@@ -25,12 +26,9 @@ def serve():
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-
-        async def authorization() -> str:
-            return "Bearer secret"
-
-        access = Access(f"http://127.0.0.1:{runner.addresses[0][1]}", "default", authorization=authorization)
-        client = KubeClient(access, field_manager="tests", timeout_seconds=5)
+        configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+        configuration.api_key["BearerToken"] = "Bearer secret"
+        client = KubeClient(Access(configuration, "default"), field_manager="tests", timeout_seconds=5)
         try:
             yield client
         finally:

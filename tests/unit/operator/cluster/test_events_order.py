@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from kubernetes.aio.client import Configuration
 from rstore_kube.access import Access
 from rstore_kube.client import KubeClient
 from rstore_operator.cluster.site import Site
@@ -17,7 +18,7 @@ class Recording(KubeClient):
     """Keeps what would be sent."""
 
     def __init__(self) -> None:
-        super().__init__(Access("http://127.0.0.1", "default"), field_manager="test", timeout_seconds=1)
+        super().__init__(Access(Configuration(), "default"), field_manager="test", timeout_seconds=1)
         self.sent: list[dict[str, Any]] = []
 
     async def _request(
