@@ -313,6 +313,7 @@ class Reconciler:
                 turn=self._turns.turn_of(self._key, moment.seconds),
                 setters=annotation_setters(meta),
                 operator=self._operator,
+                created_at=str(meta.get("creationTimestamp") or ""),
             )
         )
         self._memory = decided.memory if not self._changed else replace(decided.memory, problems=None)

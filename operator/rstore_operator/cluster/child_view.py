@@ -170,4 +170,5 @@ def read_claim(body: Body) -> Claim:
         message=", ".join(texts),
         storage_class=str(spec.get("storageClassName") or ""),
         uid=str(meta.get("uid") or ""),
+        created_at=str(meta.get("creationTimestamp") or ""),
     )

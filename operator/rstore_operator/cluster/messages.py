@@ -112,6 +112,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         staged=Staged(message.staged.revision, message.staged.rows) if message.HasField("staged") else None,
         members=tuple(message.members),
         learners=tuple(message.learners),
+        joining=message.joining,
         version=message.version,
         feature_level=message.feature_level or 1,
         trusted_authorities=frozenset(digest.hex() for digest in message.trusted_authorities),

@@ -146,6 +146,8 @@ class ReplicaStatus:
     members: tuple[str, ...] = ()
     """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
     learners: tuple[str, ...] = ()
+    joining: bool = False
+    """Whether it belongs to no group yet; ``members`` are then those with which it would begin one."""
     version: str = ""
     """Of its software."""
     feature_level: int = 1
@@ -207,6 +209,8 @@ class Claim:
     """Why the API server refused a larger size not long ago."""
     storage_class: str = ""
     uid: str = ""
+    created_at: str = ""
+    """As the API server writes it: later ones sort later."""
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,8 @@ class PlanInput:
     operator_pods: OperatorPods = UNKNOWN_PODS
     turn: Turn = FREE
     """Whether other stores let this one roll."""
+    created_at: str = ""
+    """When the object was made, as the API server writes it; "" where that is not known."""
 
     @property
     def now(self) -> datetime:
@@ -180,7 +182,14 @@ class _Planner:
         self.rules = desired_rules(spec.access if spec is not None else None, self.observed)
         if spec is not None:
             ruled = dataclasses.replace(spec, access=self.rules)
-            self.effective = effective(ruled, self.ref.name, self.observed, self.before, self.truth.primary_region)
+            self.effective = effective(
+                ruled,
+                self.ref.name,
+                self.observed,
+                self.before,
+                self.truth.primary_region,
+                created_at=given.created_at,
+            )
         self.endpoints = plan_client_endpoints(self.ref, self.effective, self.observed, given.now)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)

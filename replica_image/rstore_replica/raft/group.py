@@ -250,6 +250,7 @@ class Group:
             self._leaving(),
             core.released,
             core.feature_level,
+            joining=not membership.replicas,
         )
 
     @property

@@ -57,6 +57,8 @@ class GroupStatus(msgspec.Struct, frozen=True):
     """Whether the leader has announced that no replica need stay for what it has acknowledged."""
     feature_level: int = 1
     """The least that its members have reported; 1 for those that have reported nothing to this replica."""
+    joining: bool = False
+    """Whether this replica belongs to no group yet; ``members`` are then those with which it would begin one."""
 
 
 class StateMachine(Protocol):

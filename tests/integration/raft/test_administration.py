@@ -51,6 +51,11 @@ async def test_a_group_of_one_grows_to_three_and_goes_on_without_its_first(tmp_p
     await cluster.start("n1", "n2")
     for name in ("n1", "n2"):
         assert "no data" in cluster.groups[name].status().not_ready_reason
+    assert {name: group.status().joining for name, group in cluster.groups.items()} == {
+        "n0": False,
+        "n1": True,
+        "n2": True,
+    }
     with pytest.raises(errors.DeadlineExceeded, match="does not count yet"):
         await first.change_members(add=Member("n9", "127.0.0.1:1"), timeout_seconds=0.3)
     members = await first.change_members(add=everyone[1], timeout_seconds=10)
@@ -58,6 +63,7 @@ async def test_a_group_of_one_grows_to_three_and_goes_on_without_its_first(tmp_p
     await first.change_members(add=everyone[2], timeout_seconds=10)
     assert await first.change_members(add=everyone[2], timeout_seconds=10) == everyone
     await eventually(lambda: counts(cluster, "n0", "n1", "n2"), "everyone knows the members")
+    assert not any(group.status().joining for group in cluster.groups.values())
     await eventually(lambda: all(has_all(cluster, name, values) for name in cluster.groups), "everyone has everything")
     assert cluster.machines["n1"].restored == 1, "by a checkpoint, since the log's beginning is gone"
     await cluster.stop("n0")

@@ -32,6 +32,7 @@ from rstore_operator.planning.moving import is_away_from_volume
 from rstore_operator.planning.rollout.revisions import RegionPods, disruptions_allowed
 from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
 from rstore_operator.planning.rollout.whole import why_not_whole
+from rstore_operator.planning.scaling.beginning import waits_for_others
 
 STUCK_SECONDS = 10.0
 """A pod that is out of date and runs is replaced once it has not been ready for this long."""
@@ -242,6 +243,9 @@ def _repair(scene: RolloutScene, blocked: Blocked | None) -> DeletePod | NewTemp
         for pod in region.seen.pods:
             if pod.name in region.unbound and not (pod.node or pod.terminating):
                 return _delete_unbound(region, pod)
+            if not scene.epoch and _waits_in_vain(pod, region):
+                why = "it waits for replicas that are not wanted any more"
+                return DeletePod(region.name, pod.name, pod.uid, pod.resource_version, why)
         for pod in region.outdated:
             if not region.is_of_old_template(pod) or pod.ready or pod.terminating:
                 continue
@@ -259,6 +263,14 @@ def _delete_unbound(region: RegionPods, pod: Pod) -> DeletePod:
     return DeletePod(
         region.name, pod.name, pod.uid, pod.resource_version, why, claim.name, claim.uid, claim.resource_version
     )
+
+
+def _waits_in_vain(pod: Pod, region: RegionPods) -> bool:
+    """Whether the only pod of a region would begin a group with others, of which none is left. It reads at its start
+    with whom."""
+    if pod.terminating or len(region.seen.pods) != 1 or region.spec.replicas != 1:
+        return False
+    return any(replica.name == pod.name and waits_for_others(replica, [pod.name]) for replica in region.seen.replicas)
 
 
 def _is_proven(scene: RolloutScene, blocked: Blocked | None) -> bool:

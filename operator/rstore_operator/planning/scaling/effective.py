@@ -9,6 +9,7 @@ from rstore_api.domain.topology import RegionTopology
 
 from rstore_operator.facts.observed import Observed
 from rstore_operator.planning.moving import replicas_amid_move
+from rstore_operator.planning.scaling.beginning import has_not_begun
 from rstore_operator.planning.scaling.steps import Scaling, plan_scaling
 from rstore_operator.planning.scaling.topology import held_regions
 from rstore_operator.resource.model import RegionSpec, StoreSpec
@@ -53,8 +54,18 @@ def running_replicas(region: str, observed: Observed, status: StoreStatus, store
     return count if isinstance(count, int) else None
 
 
-def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStatus, primary: str) -> Effective:
-    """Join the spec with what runs; ``primary`` is the present primary region, or ""."""
+def effective(
+    spec: StoreSpec,
+    store: str,
+    observed: Observed,
+    status: StoreStatus,
+    primary: str,
+    *,
+    created_at: str = "",
+) -> Effective:
+    """Join the spec with what runs; ``primary`` is the present primary region, or "" before the store is created.
+    ``created_at`` is when its object was made, where that is known."""
+    is_created = bool(primary or status.store_id)
     regions: list[RegionSpec] = []
     changes: list[str] = []
     scaling: list[tuple[str, Scaling]] = []
@@ -62,7 +73,9 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
         running = running_replicas(region.name, observed, status, store)
         if running is not None:
             wanted = replicas_amid_move(store, region, running, observed)
-            step = plan_scaling(names.region_object(store, region.name), wanted, running, observed.region(region.name))
+            seen = observed.region(region.name)
+            begins = not is_created and has_not_begun(store, region.name, running, observed, created_at)
+            step = plan_scaling(names.region_object(store, region.name), wanted, running, seen, begins=begins)
             if step.message:
                 amid = f"{wanted} replicas run while volumes are replaced, " if wanted != region.replicas else ""
                 changes.append(f"{region.name}: {amid}{step.message}")

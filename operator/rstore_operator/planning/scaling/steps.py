@@ -6,7 +6,8 @@ the others is ready, and only then does its pod go; then the next. Who belongs t
 nothing else is remembered.
 
 Where nobody leads, as many pods run as the group has members: fewer might not elect a leader, and without one nothing
-can be changed.
+can be changed. A region that never had a group, see :mod:`.beginning`, and is to have fewer replicas begins with one,
+which needs nobody, and grows from there.
 """
 
 from __future__ import annotations
@@ -33,12 +34,17 @@ class Scaling:
     """What is going on, for people; "" when nothing is."""
 
 
-def plan_scaling(stateful_set: str, wanted: int, running: int, region: RegionObserved) -> Scaling:
-    """The next step. ``running`` is how many pods should run by what was decided before."""
+def plan_scaling(
+    stateful_set: str, wanted: int, running: int, region: RegionObserved, *, begins: bool = False
+) -> Scaling:
+    """The next step. ``running`` is how many pods should run by what was decided before; ``begins``: the region has no
+    group, and never had one."""
     leader = region.leader
     members = _ordinals(stateful_set, leader.members if leader else ())
     if leader is None or not members:
         count = max(running, min(_named(stateful_set, region), MAX_REPLICAS))
+        if begins and wanted < count:
+            count = 1
         message = "" if count == wanted else f"{count} replicas, {wanted} wanted: waiting for a leader that answers"
         return Scaling(count, message=message)
     last = max(members)
@@ -72,7 +78,8 @@ def plan_scaling(stateful_set: str, wanted: int, running: int, region: RegionObs
 
 def _named(stateful_set: str, region: RegionObserved) -> int:
     """How many pods it takes to run every member that the replicas that answer know of."""
-    names = (name for replica in region.replicas for name in (*replica.members, *replica.learners))
+    members = (replica for replica in region.replicas if not replica.joining)
+    names = (name for replica in members for name in (*replica.members, *replica.learners))
     return max(_ordinals(stateful_set, names), default=-1) + 1
 
 

@@ -290,6 +290,7 @@ class RegionController:
             ],
             members=[member.name for member in group.members],
             learners=group.learners,
+            joining=group.joining,
             db_size_bytes=self._machine.db_size_bytes,
             quarantined=[quarantined_message(tail) for tail in self._machine.quarantined[-TAILS_SHOWN:]],
             quarantine=quarantine_counts(self._machine.quarantined),

@@ -295,6 +295,27 @@ def test_pods_of_a_store_that_was_never_created_are_repaired_and_nothing_else_is
     assert late.step is not None
 
 
+@pytest.mark.parametrize(
+    ("changes", "epoch", "expected"),
+    [
+        ({}, 0, "s-ap-0"),
+        ({}, EPOCH, ""),
+        ({"members": ("s-ap-0",)}, 0, ""),
+        ({"joining": False}, 0, ""),
+        ({"store_id": "id"}, 0, ""),
+    ],
+)
+def test_a_replica_that_would_begin_with_replicas_that_are_gone_is_started_again(
+    changes: dict[str, Any], epoch: int, expected: str
+) -> None:
+    fresh = {"is_leader": False, "store_id": "", "epoch": 0, "promised_epoch": 0, "joining": True}
+    waits = with_leader(with_pod(DONE_AP, 0, ready=False), **fresh | {"members": ("s-ap-0", "s-ap-1")} | changes)
+    step = plan_repair(scene(DONE_US, DONE_EU, waits, epoch=epoch)).step
+    assert (step.name if isinstance(step, DeletePod) else "") == expected
+    others = replace(waits, seen=replace(waits.seen, pods=(*waits.seen.pods, pod("ap", 1, "new", terminating=True))))
+    assert plan_repair(scene(DONE_US, DONE_EU, others, epoch=0)).step is None, "first the others have to go"
+
+
 SELECTOR = "2 node(s) didn't match Pod's node affinity/selector"
 AWAY = (
     f"Unschedulable: 0/3 nodes are available: {SELECTOR}, 1 node(s) had volume node affinity conflict. preemption: 0/3"
