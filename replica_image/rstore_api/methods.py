@@ -205,6 +205,9 @@ SHOWN = Method("/rstore.v1.Replication/Shown", rstore_pb2.ShownRequest, rstore_p
 
 ARCHIVE_FOLLOW = Method("/rstore.v1.Archive/Follow", rstore_pb2.FollowRequest, rstore_pb2.FollowResponse, changes=False)
 ARCHIVE_BASE = Method("/rstore.v1.Archive/Base", rstore_pb2.BaseRequest, rstore_pb2.SnapshotChunk, changes=False)
+ARCHIVE_CONFIRM = Method(
+    "/rstore.v1.Archive/Confirm", rstore_pb2.ConfirmRequest, rstore_pb2.ConfirmResponse, changes=False
+)
 """Both answer one request with a stream."""
 
 IMPORT_STEP = Method("/rstore.v1.Import/Step", rstore_pb2.ImportRequest, rstore_pb2.ImportResponse, changes=True)

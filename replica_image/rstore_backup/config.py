@@ -30,6 +30,8 @@ class ArchiverConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     """A URL: ``s3://bucket/prefix``, ``gs://…``, ``az://container/prefix``, ``file:///folder``."""
     endpoint: str = ""
     """Of an S3-compatible object store; "": the provider's own, or as the environment says."""
+    others: tuple[str, ...] = ()
+    """As ``replicas``, of the other regions, which keep the log as well: any of them may be read next."""
     log_interval_ms: Annotated[int, msgspec.Meta(ge=LOG_INTERVAL_MS.low, le=LOG_INTERVAL_MS.high)] = (
         LOG_INTERVAL_MS.default
     )

@@ -60,6 +60,7 @@ class Reading:
     quarantined_rows: int = 0
     quarantined_bytes: int = 0
     staged_bytes: int = 0
+    archive_kept_revision: int = 0
     quarantined_missing: int = 0
     tenure_held: bool = False
     tenure_remaining_seconds: float = 0.0
@@ -179,6 +180,11 @@ class _ReadingCollector(Collector):
             ("quarantined_rows", "Changes of keys in them.", reading.quarantined_rows),
             ("quarantined_bytes", "Size of their files.", reading.quarantined_bytes),
             ("staged_bytes", "What is here of a snapshot that is not visible yet.", reading.staged_bytes),
+            (
+                "archive_kept_revision",
+                "What follows it is kept for the archive, whatever was compacted; 0: nothing is.",
+                reading.archive_kept_revision,
+            ),
             ("quarantined_missing", "Tails whose file this replica does not hold.", reading.quarantined_missing),
             ("tenure_held", "1 where writes may be acknowledged.", reading.tenure_held),
             ("tenure_remaining_seconds", "For how long without another grant.", reading.tenure_remaining_seconds),

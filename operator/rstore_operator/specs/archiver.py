@@ -172,16 +172,22 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
 
 
 def archiver_config(
-    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = (), drills: Drills = NO_DRILLS
+    ref: StoreRef,
+    spec: StoreSpec,
+    backup: BackupSpec,
+    source: RegionSpec,
+    requests: Sequence[str] = (),
+    drills: Drills = NO_DRILLS,
 ) -> dict[str, Any]:
     """The configuration of the archiver, which reads the rows of the region ``source``, and makes a base for each of
     the ``requests``."""
-    pods = names.pod_names(ref.name, source.name, source.replicas)
+    others = [region for region in spec.regions if region.name != source.name]
     config: dict[str, Any] = {
         "namespace": ref.namespace,
         "name": ref.name,
         "region": source.name,
-        "replicas": [f"{names.pod_host(ref.name, source.name, ref.namespace, pod)}:{names.PEER_PORT}" for pod in pods],
+        "replicas": _peer_addresses(ref, source),
+        "others": [address for region in others for address in _peer_addresses(ref, region)],
         "destination": "file:///" if backup.is_folder else backup.destination,
         "logIntervalMs": backup.log_interval_ms,
         "schedule": backup.schedule.text,
@@ -199,11 +205,21 @@ def archiver_config(
     return config
 
 
+def _peer_addresses(ref: StoreRef, region: RegionSpec) -> list[str]:
+    pods = names.pod_names(ref.name, region.name, region.replicas)
+    return [f"{names.pod_host(ref.name, region.name, ref.namespace, pod)}:{names.PEER_PORT}" for pod in pods]
+
+
 def archiver_config_map(
-    ref: StoreRef, backup: BackupSpec, source: RegionSpec, requests: Sequence[str] = (), drills: Drills = NO_DRILLS
+    ref: StoreRef,
+    spec: StoreSpec,
+    backup: BackupSpec,
+    source: RegionSpec,
+    requests: Sequence[str] = (),
+    drills: Drills = NO_DRILLS,
 ) -> dict[str, Any]:
     """The ConfigMap that carries the configuration. The archiver reads it again when it changes."""
-    text = json.dumps(archiver_config(ref, backup, source, requests, drills), indent=2) + "\n"
+    text = json.dumps(archiver_config(ref, spec, backup, source, requests, drills), indent=2) + "\n"
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

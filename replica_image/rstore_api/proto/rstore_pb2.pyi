@@ -832,6 +832,20 @@ class BaseRequest(_message.Message):
     min_revision: int
     def __init__(self, store_id: _Optional[str] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
+class ConfirmRequest(_message.Message):
+    __slots__ = ("store_id", "history", "revision")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    revision: int
+    def __init__(self, store_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class ConfirmResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class LogEntry(_message.Message):
     __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "auth_write", "long_key_write", "rewind", "rewind_step", "drop_tail", "snapshot", "import_step", "long_key_import", "tenure_bound", "deletion", "deleted_rows")
     WRITE_FIELD_NUMBER: _ClassVar[int]

@@ -905,6 +905,11 @@ class ArchiveStub:
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.BaseRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.SnapshotChunk.FromString,
                 _registered_method=True)
+        self.Confirm = channel.unary_unary(
+                '/rstore.v1.Archive/Confirm',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.ConfirmRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.ConfirmResponse.FromString,
+                _registered_method=True)
 
 
 class ArchiveServicer:
@@ -926,6 +931,13 @@ class ArchiveServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Confirm(self, request, context):
+        """Says what the archive has: the replica keeps what follows from compaction, within bounds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArchiveServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -938,6 +950,11 @@ def add_ArchiveServicer_to_server(servicer, server):
                     servicer.Base,
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.BaseRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.SnapshotChunk.SerializeToString,
+            ),
+            'Confirm': grpc.unary_unary_rpc_method_handler(
+                    servicer.Confirm,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.ConfirmRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.ConfirmResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -996,6 +1013,33 @@ class Archive:
             '/rstore.v1.Archive/Base',
             rstore__api_dot_proto_dot_rstore__pb2.BaseRequest.SerializeToString,
             rstore__api_dot_proto_dot_rstore__pb2.SnapshotChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Confirm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Archive/Confirm',
+            rstore__api_dot_proto_dot_rstore__pb2.ConfirmRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.ConfirmResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,12 +11,13 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from rstore_api.logs import get_logger
-from rstore_api.proto.rstore_pb2 import FollowBegin, FollowRequest
+from rstore_api.proto.rstore_pb2 import ConfirmRequest, FollowBegin, FollowRequest
 
 from rstore_backup.archiver.base_maker import PART_BYTES, BaseMaker
 from rstore_backup.archiver.builder import Contradiction, LineBuilder
 from rstore_backup.archiver.drill_rules import drill_wanted
 from rstore_backup.archiver.driller import Driller
+from rstore_backup.archiver.keepers import CONFIRM_SECONDS
 from rstore_backup.archiver.log_writer import LogWriter, Overtaken
 from rstore_backup.archiver.progress import Progress
 from rstore_backup.archiver.pruner import prune
@@ -60,6 +61,7 @@ class Archiver:
         *,
         destination: ObjectStore,
         source: Source,
+        confirm: Callable[[ConfirmRequest], Awaitable[None]],
         config: Callable[[], ArchiverConfig],
         progress: Progress,
         now_ms: Callable[[], int],
@@ -69,11 +71,12 @@ class Archiver:
         look_seconds: float = LOOK_SECONDS,
         part_bytes: int = PART_BYTES,
     ) -> None:
-        """``config`` returns the configuration as it is now. Its destination and region are those given here.
-        ``scratch`` is where drills have their files.
+        """``confirm`` tells replicas what the archive has; ``config`` returns the configuration as it is now, whose
+        destination and region are those given here. ``scratch`` is where drills have their files.
         """
         self._destination = destination
         self._source = source
+        self._confirm = confirm
         self._config = config
         self._progress = progress
         self._now_ms = now_ms
@@ -142,6 +145,7 @@ class Archiver:
                 self._keep_on("bases", lambda: self._make_bases(maker, writer)),
                 self._keep_on("pruning", lambda: self._prune(store)),
                 self._keep_on("drills", lambda: self._drill(driller)),
+                self._keep_on("confirming", lambda: self._confirm_archived(writer)),
             )
         except asyncio.CancelledError:
             with suppress(*_FAILURES, TimeoutError):
@@ -275,6 +279,13 @@ class Archiver:
             async with self._reading:
                 await driller.drill(drill)
         return self._look_seconds
+
+    async def _confirm_archived(self, writer: LogWriter) -> float:
+        confirmation = writer.confirmation
+        if confirmation is None:
+            return self._look_seconds / 10  # nothing is archived yet
+        await self._confirm(confirmation)
+        return CONFIRM_SECONDS
 
     def _note(self, part: str, failure: BaseException) -> None:
         problem = problem_of(failure)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 from rstore_api.logs import get_logger
 from rstore_api.messages import history_messages
-from rstore_api.proto.rstore_pb2 import FollowRequest, FollowResponse
+from rstore_api.proto.rstore_pb2 import ConfirmRequest, FollowRequest, FollowResponse
 
 from rstore_backup import sealed, segments
 from rstore_backup.archiver.builder import FIRST, Draft, LineBuilder, Tip
@@ -60,11 +60,21 @@ class LogWriter:
         self._retry = retry
         self._link = tip.link
         self._archived = tip.revision
+        self._archived_history = tip.history
         progress.archived_time_ms = max(progress.archived_time_ms, tip.time_ms)
         self.line = LineBuilder(store_id, tip)
         self.on_archived: Callable[[], None] = lambda: None
         """Called after each segment."""
         self._shown()
+
+    @property
+    def confirmation(self) -> ConfirmRequest | None:
+        """What the archive has, whatever dies now; None while that is nothing."""
+        if not self._archived:
+            return None
+        return ConfirmRequest(
+            store_id=self._store_id, history=history_messages(self._archived_history), revision=self._archived
+        )
 
     async def run(self) -> None:
         """Follows the region until its stream ends. Raises SourceError, builder.Contradiction, Overtaken."""
@@ -119,7 +129,7 @@ class LogWriter:
             if await self._store.get(header.name) != data:
                 raise Overtaken(header.name) from None
         self._link = Link(header.name, sealed.digest_of(data))
-        self._archived = header.last_revision
+        self._archived, self._archived_history = header.last_revision, header.history
         self._progress.archived_time_ms = max(self._progress.archived_time_ms, header.last_time_ms)
         self._progress.segments += 1
         self._progress.segment_bytes += len(data)

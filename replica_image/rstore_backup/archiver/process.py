@@ -13,6 +13,7 @@ from rstore_api.tls import TlsSource
 from rstore_backup.archiver.archiver import Archiver, problem_of
 from rstore_backup.archiver.driller import INTERRUPTED
 from rstore_backup.archiver.http_port import HttpPort
+from rstore_backup.archiver.keepers import Keepers
 from rstore_backup.archiver.metrics import Metrics
 from rstore_backup.archiver.progress import Progress
 from rstore_backup.archiver.scratch import Scratch
@@ -100,6 +101,7 @@ class ArchiverProcess:
         archiver = Archiver(
             destination=destination,
             source=RegionSource(lambda: self._config.replicas, self._tls),
+            confirm=Keepers(lambda: (*self._config.replicas, *self._config.others), self._tls).confirm,
             config=lambda: self._config,
             progress=self._progress,
             now_ms=now_ms,

@@ -18,6 +18,7 @@ from rstore_api.logs import get_logger
 from rstore_replica.api.access.callers import has_lost
 from rstore_replica.api.access.control import AccessControl
 from rstore_replica.api.alarms.store_alarms import StoreAlarms, other_members
+from rstore_replica.api.archive.keeping import Keeping
 from rstore_replica.api.auth.guard import Guard
 from rstore_replica.api.auth.passwords import Passwords
 from rstore_replica.api.batcher import Batcher
@@ -321,12 +322,19 @@ class Replica:
             learners=lambda: locations.learners,
             scheme="https",
         )
+        self._keeping = Keeping(
+            machine=machine,
+            clock=self._clock,
+            directory=self._place.data_directory,
+            retention=config.replication.retention_revisions,
+        )
         archive = ArchiveService(
             machine=machine,
             pump=self._pump,
             clock=self._clock,
             config=self._replication_config,
             has_leader=lambda: group.status().leader is not None,
+            keeping=self._keeping,
         )
         admin = AdminService(
             calls=calls,
@@ -415,6 +423,7 @@ class Replica:
                 leases=self.leases,
                 candidates=candidates,
                 tail_fetcher=self._tail_fetcher,
+                keeping=self._keeping,
                 data_directory=self._place.data_directory,
                 round_trips=self._links.round_trips(),
                 peers=self._links.traffic(),
@@ -439,6 +448,7 @@ class Replica:
             (self._client_server, config.client_port, config.client_auth == "mTLS"),
         ):
             listen(server, host=host, port=port, certificates=self._certificates, require_client_certificate=require)
+        self._keeping.begin()
         await self.group.start()
         self._life.running = True
         await self._peer_server.start()
@@ -452,6 +462,7 @@ class Replica:
         self._life.run("watchdog", Watchdog(self._metrics).run())
         self._life.run("health", self._health.run())
         self._life.run("retention", self._retention.run())
+        self._life.run("keeping", self._keeping.run())
         self._life.run("tail_fetcher", self._tail_fetcher.run())
         self._life.run("access", self._access.run())
         _log.info("started", version=rstore_api.__version__, listen_host=host, client_port=config.client_port)

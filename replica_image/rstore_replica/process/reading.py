@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rstore_api
 
+from rstore_replica.api.archive.keeping import Keeping
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.leases.keeper import LeaseKeeper
@@ -38,6 +39,7 @@ def read(
     leases: LeaseKeeper,
     candidates: Candidates,
     tail_fetcher: TailFetcher,
+    keeping: Keeping,
     data_directory: Path,
     round_trips: Mapping[str, float],
     peers: Mapping[str, PeerTraffic],
@@ -77,6 +79,7 @@ def read(
         quarantined_rows=sum(tail.count for tail in machine.quarantined),
         quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),
         staged_bytes=staged.size_bytes if staged is not None else 0,
+        archive_kept_revision=keeping.revision,
         quarantined_missing=len(tail_fetcher.missing()),
         tenure_held=replication.tenure.held(state.epoch),
         tenure_remaining_seconds=replication.tenure.remaining_seconds(),

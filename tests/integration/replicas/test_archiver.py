@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,10 +11,17 @@ from typing import Any
 import pytest
 from integration.replicas.archiver_processes import ArchiverProcess
 from integration.replicas.server_certificates import Authority
-from integration.replicas.server_processes import STORE_ID, RegionProcesses, eventually, topology
+from integration.replicas.server_processes import (
+    STORE_ID,
+    RegionProcesses,
+    ReplicaProcess,
+    eventually,
+    get_page,
+    topology,
+)
 from rstore_api import methods, rows
 from rstore_api.dialling.stream import LinkBrokenError
-from rstore_api.errors import PermissionDenied, StoreError
+from rstore_api.errors import Compacted, PermissionDenied, StoreError
 from rstore_api.proto import rstore_pb2
 from rstore_backup import bases, names, segments
 from rstore_backup.archiver.tip import read_manifests
@@ -97,6 +105,12 @@ async def _stored(region: RegionProcesses, revision: int) -> dict[bytes, tuple[b
     return {kv.key: (kv.value, kv.mod_revision) for kv in answer.kvs}
 
 
+async def _kept_from(replica: ReplicaProcess) -> int:
+    """What follows this revision is kept for the archive; 0: nothing is."""
+    found = re.search(r"^rstore_archive_kept_revision (\S+)$", (await get_page(replica, "/metrics"))[1], re.MULTILINE)
+    return int(float(found[1])) if found is not None else 0
+
+
 async def test_changes_of_leader_and_restarts(start_regions, start_archiver: Start, tmp_path: Path) -> None:
     (east,) = await start_regions(("us-east", 3))
     destination = f"file://{tmp_path}/archive"
@@ -133,6 +147,40 @@ async def test_changes_of_leader_and_restarts(start_regions, start_archiver: Sta
         await archiver.reports(lambda report: report.archived_revision >= newest)
         assert await archiver.end() == 0
     assert await Archive(destination).keys() == stored
+
+
+async def test_what_was_written_while_no_archiver_ran(start_regions, start_archiver: Start, tmp_path: Path) -> None:
+    """A client compacts all of it meanwhile, which the store answers at once, and every replica is restarted."""
+    east, west = await start_regions(("us-east", 3), ("eu-west", 1))
+    destination = f"file://{tmp_path}/archive"
+    acknowledged: dict[bytes, tuple[bytes, int]] = {}
+    others = [replica.peer_address for replica in east.replicas]
+    archiver = start_archiver(west, destination, others=others)
+    newest = await _write(east, acknowledged, 10)
+    await archiver.reports(lambda report: report.last_base is not None and report.archived_revision >= newest)
+    every = (*east.replicas, *west.replicas)
+    for replica in every:
+        await eventually(lambda r=replica: _kept_from(r), accept=lambda kept: kept > 0)
+    assert await archiver.end(signal.SIGKILL) == -signal.SIGKILL
+
+    newest = await _write(east, acknowledged, 60)
+    async with east.client() as client:
+        await client.compact(newest)
+        with pytest.raises(Compacted):
+            await client.get(b"key-1", revision=newest - 1)
+    for number, replica in enumerate(every):
+        await replica.end((signal.SIGKILL, signal.SIGTERM)[number % 2])
+        replica.start()
+        newest = await _write(east, acknowledged, 5)
+    await _stored(west, newest)
+
+    archiver.configure(east, others=[])
+    archiver.start()
+    await archiver.reports(lambda report: report.archived_revision >= newest)
+    assert await archiver.end() == 0
+    of_line, _ = await Archive(destination).line()
+    assert not of_line.holes
+    assert await Archive(destination).keys() == await _stored(east, newest) == acknowledged
 
 
 @pytest.mark.parametrize("rule", [None, rstore_pb2.SyncRule(min_in_sync_regions=1, timeout_ms=5000)])

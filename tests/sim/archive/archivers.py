@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rstore_api.domain.names import PEER_PORT
 from rstore_backup.archiver.archiver import Archiver
+from rstore_backup.archiver.keepers import Keepers
 from rstore_backup.archiver.progress import Progress
 from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import RegionSource
@@ -120,6 +121,7 @@ class ArchiverHost:
         archiver = Archiver(
             destination=self._objects,
             source=RegionSource(lambda: self._config().replicas, None),
+            confirm=Keepers(lambda: (*self._config().replicas, *self._config().others), None).confirm,
             config=self._config,
             progress=self.progress,
             now_ms=self.now_ms,
@@ -176,7 +178,13 @@ class ArchiverHost:
             STORE,
             self.region,
             tuple(f"{self._address_of(host)}:{PEER_PORT}" for host in self._fleet.machines[self.region]),
-            "memory",
+            destination="memory",
+            others=tuple(
+                f"{self._address_of(host)}:{PEER_PORT}"
+                for region, hosts in self._fleet.machines.items()
+                if region != self.region
+                for host in hosts
+            ),
             log_interval_ms=habits.log_interval_ms,
             segment_bytes=habits.segment_bytes,
             schedule=habits.schedule,

@@ -38,7 +38,7 @@ def archiver_manifests(
         return
     live = observed.children.get(("ConfigMap", names.archiver_object(ref.name)))
     source = source_region(spec, spec.backup, primary_region, observed, configured_region(live))
-    yield with_hash(archiver_config_map(ref, spec.backup, source, requests_of(observed.requested_bases), drills))
+    yield with_hash(archiver_config_map(ref, spec, spec.backup, source, requests_of(observed.requested_bases), drills))
     if spec.network_policy.enabled:
         yield with_hash(archiver_network_policy(ref, spec, operator))
     has_certificate = ("Secret", names.archiver_tls_secret(ref.name)) in observed.children

@@ -1,7 +1,8 @@
 """The Archive service: the log of revisions, live, and the keys at one of them, for a store's archiver.
 
-It costs the replica reading, and nothing waits for it: batches are read when the ones before have been taken, and rows
-are kept from compaction for an archiver that gets on, within the bounds that count for a region.
+It costs the replica reading, and nothing waits for it: batches are read when the ones before have been taken. What the
+archive has confirmed is where ``api/archive/keeping.py`` keeps rows from; a stream that gets on has those that it is
+about to send, within the bounds that count for a region.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from rstore_api import methods
@@ -21,7 +22,7 @@ from rstore_api.messages import history_messages
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.api.archive.feed import Begin, Feed, base_revision, begin
-from rstore_replica.api.archive.keeping import Lingering, Trail
+from rstore_replica.api.archive.keeping import Keeping
 from rstore_replica.api.calls import Context, info_of
 from rstore_replica.api.turns import Turns
 from rstore_replica.api.watch.pump import Pump
@@ -40,8 +41,6 @@ MAX_FOLLOWERS, MAX_BASES = 4, 2
 MAX_WAITING = 8
 POSITION_SECONDS = 1.0
 """Between two messages at most."""
-AWAY_SECONDS = 300.0
-"""How long compaction waits for an archiver that takes nothing, or has gone and may come back."""
 GATHER_SECONDS = 0.1
 """Between two batches that are not full, so that a write at a time does not become a batch at a time."""
 KNOWN_SECONDS = 5.0
@@ -49,14 +48,23 @@ KNOWN_SECONDS = 5.0
 UNREAD_SECONDS = 60.0
 """A caller that takes nothing for so long is given up."""
 
+ResponseT = TypeVar("ResponseT")
+
 
 class ArchiveService:
     """Answers on the peer port."""
 
     def __init__(
-        self, *, machine: Machine, pump: Pump, clock: Clock, config: ReplicationConfig, has_leader: Callable[[], bool]
+        self,
+        *,
+        machine: Machine,
+        pump: Pump,
+        clock: Clock,
+        config: ReplicationConfig,
+        has_leader: Callable[[], bool],
+        keeping: Keeping,
     ) -> None:
-        """``pump`` knows which revision may be shown; ``config`` for how long compaction waits;
+        """``pump`` knows which revision may be shown; ``config`` for how long compaction waits for a stream;
         ``has_leader`` says whether this replica can know what is new in its region.
         """
         self._machine = machine
@@ -64,9 +72,10 @@ class ArchiveService:
         self._clock = clock
         self._config = config
         self._has_leader = has_leader
-        self._lingering = Lingering(clock)
+        self._keeping = keeping
         self._followers = Turns(places=MAX_FOLLOWERS, places_per_client=MAX_FOLLOWERS, max_waiting=MAX_WAITING)
         self._bases = Turns(places=MAX_BASES, places_per_client=MAX_BASES, max_waiting=MAX_WAITING)
+        self._confirming = Turns(places=1, places_per_client=1, max_waiting=MAX_WAITING)
 
     def add_to_server(self, server: Any) -> None:
         """Registers the service."""
@@ -81,40 +90,50 @@ class ArchiveService:
                 method.response.SerializeToString,
             )
             server.add_registered_method_handlers(service, {name: handler})
+        confirm = methods.ARCHIVE_CONFIRM
+        service, name = confirm.path.strip("/").split("/")
+        answered = grpc.unary_unary_rpc_method_handler(
+            partial(_serve, confirm.path, self._confirming, self._confirm),
+            confirm.request.FromString,
+            confirm.response.SerializeToString,
+        )
+        server.add_registered_method_handlers(service, {name: answered})
+
+    async def _confirm(self, request: pb.ConfirmRequest, _context: Context) -> pb.ConfirmResponse:
+        await self._keeping.confirm(request)
+        return pb.ConfirmResponse()
 
     async def _follow(self, request: pb.FollowRequest, context: Context) -> None:
         news = asyncio.Event()
-        hold = self._new_hold(AWAY_SECONDS)
+        hold = self._new_hold()
         with self._pump.followed(news.set):
             try:
                 await self._known()
                 start = begin(self._machine, self._pump.shown, request)
                 if not hold.take(start.after_revision):
                     raise Compacted(f"revision {start.after_revision} is gone")
-                self._lingering.release()
                 await _write(context, pb.FollowResponse(begin=self._begin_message(start)))
-                await self._send(Feed(self._machine, start), Trail(hold, self._clock), news, context)
+                await self._send(Feed(self._machine, start), hold, news, context)
             finally:
-                if hold.active:
-                    self._lingering.keep(hold)
+                hold.release()
 
-    async def _send(self, feed: Feed, trail: Trail, news: asyncio.Event, context: Context) -> None:
+    async def _send(self, feed: Feed, hold: HistoryHold, news: asyncio.Event, context: Context) -> None:
         """Ends when what has been sent is no longer part of what the region has; the caller asks again then."""
         while True:
             news.clear()
             if not feed.holds:
                 return
-            trail.hold.review()
+            hold.review()
             batch = feed.next_batch(self._pump.shown)
             if batch is not None:
                 await _write(context, pb.FollowResponse(batch=batch))
-                trail.sent(feed.revision)
+                hold.reached(feed.revision)
                 if feed.revision >= self._pump.shown:
                     await asyncio.sleep(GATHER_SECONDS)
                 continue
             self._require_leader()
             await _write(context, pb.FollowResponse(position=self._position()))
-            trail.sent(feed.revision)
+            hold.reached(feed.revision)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POSITION_SECONDS):
                     await news.wait()
@@ -123,7 +142,7 @@ class ArchiveService:
         await self._known()
         history, revision = base_revision(self._machine, self._pump.shown, request)
         state, data_id = self._machine.state, self._machine.data_id
-        hold = self._new_hold(self._config.hold_idle_seconds)
+        hold = self._new_hold()
         if not hold.take(revision):
             raise Compacted(f"revision {revision} is gone")
         loop = asyncio.get_running_loop()
@@ -175,12 +194,12 @@ class ArchiveService:
         if not self._has_leader():
             raise NoLeader
 
-    def _new_hold(self, idle_seconds: float) -> HistoryHold:
+    def _new_hold(self) -> HistoryHold:
         return HistoryHold(
             "archive",
             machine=self._machine,
             clock=self._clock,
-            idle_seconds=idle_seconds,
+            idle_seconds=self._config.hold_idle_seconds,
             total_seconds=self._config.hold_seconds,
         )
 
@@ -200,11 +219,11 @@ class ArchiveService:
 
 
 async def _serve(
-    path: str, turns: Turns, body: Callable[[Any, Context], Awaitable[None]], request: Any, context: Context
-) -> None:
+    path: str, turns: Turns, body: Callable[[Any, Context], Awaitable[ResponseT]], request: Any, context: Context
+) -> ResponseT:
     try:
         async with turns.turn(info_of(context, waits=True).client):
-            await body(request, context)
+            return await body(request, context)
     except StoreError as error:
         await context.abort(*error.answer())
     except asyncio.CancelledError:
@@ -212,6 +231,7 @@ async def _serve(
     except Exception as error:
         _log.exception("call_failed", method=path)
         await context.abort(grpc.StatusCode.INTERNAL, f"internal error: {type(error).__name__}")
+    raise AssertionError("abort raises")
 
 
 async def _write(context: Context, message: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rstore_api import rows
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.api.access.callers import Caller
+from rstore_replica.api.archive.keeping import Keeping
 from rstore_replica.api.services.archive import ArchiveService
 from rstore_replica.api.watch.pump import Pump
 from rstore_replica.raft.clock import SystemClock
@@ -84,12 +85,15 @@ class Served:
         self.has_leader = True
         self.handlers: dict[str, Any] = {}
         self.tasks: list[asyncio.Task[None]] = [asyncio.create_task(self.pump.run())]
+        clock = SystemClock()
+        keeping = Keeping(machine=self.replica.machine, clock=clock, directory=directory, retention=1000)
         ArchiveService(
             machine=self.replica.machine,
             pump=self.pump,
-            clock=SystemClock(),
+            clock=clock,
             config=ReplicationConfig(region="us", replica="us-0"),
             has_leader=lambda: self.has_leader,
+            keeping=keeping,
         ).add_to_server(self)
 
     def add_registered_method_handlers(self, _service: str, handlers: dict[str, Any]) -> None:
@@ -97,7 +101,8 @@ class Served:
 
     def call(self, method: str, request: Any) -> Call:
         call = Call()
-        self.tasks.append(asyncio.create_task(self.handlers[method].unary_stream(request, call)))
+        handler = self.handlers[method]
+        self.tasks.append(asyncio.create_task((handler.unary_stream or handler.unary_unary)(request, call)))
         return call
 
     async def ended(self) -> None:
@@ -169,6 +174,29 @@ async def test_one_that_lacks_what_is_gone_begins_anew(served: Served) -> None:
         pass
     begin = await served.call("Follow", follow_from(3)).next("begin")
     assert (begin.compacted, begin.fork_revision, begin.after_revision) == (True, 3, 9)
+
+
+async def test_rows_that_are_not_confirmed_are_kept_without_a_call(served: Served) -> None:
+    """The caller has taken all of them, and has gone: what it has not confirmed it may ask for again."""
+    following = served.call("Follow", follow_from(3))
+    await following.next("position")
+    wanted = follow_from(4)
+    served.call("Confirm", pb.ConfirmRequest(store_id=STORE, history=wanted.history, revision=4))
+    await served.ended()
+    served.tasks[-2].cancel()
+    await asyncio.wait({served.tasks[-2]})
+    served.replica.compact(9)
+    while served.replica.machine.compact_step():
+        pass
+    call = served.call("Follow", wanted)
+    assert not (await call.next("begin")).compacted
+    assert next(places(await call.next("batch"))) == 5
+
+
+async def test_a_confirmation_of_another_store_is_refused(served: Served) -> None:
+    call = served.call("Confirm", pb.ConfirmRequest(store_id="another", revision=4))
+    await served.ended()
+    assert "belongs to" in call.status[1]
 
 
 async def test_without_a_leader_another_replica_is_to_be_asked(served: Served) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rstore_api.messages import history_of
 from rstore_backup import names
+from rstore_backup.archiver import archiver
 from rstore_backup.card import Card
 from rstore_backup.errors import AccessRefused, ArchiveError, DestinationInvalid, StoreUnavailable
 from rstore_backup.report import Phase, Problem
@@ -272,6 +274,29 @@ async def test_rows_that_were_compacted_are_a_hole_and_a_new_base(replica: Repli
     assert progress.report(world.now_ms).line_because == hole.reason
     assert of_line.reach(newest) == newest
     assert contents(replica) == world.objects.base_rows(world.objects.manifests()[-1])
+
+
+async def test_what_the_archive_has_is_confirmed_and_nothing_more(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiver, "CONFIRM_SECONDS", 0.001)
+    world = World(replica)
+    async with world.running() as progress:
+        await world.until(lambda: bool(world.confirmed) and world.is_complete(progress))
+        write(replica, 4)
+        await world.until(lambda: world.confirmed[-1].revision == replica.machine.revision)
+
+        def refuse(_name: str) -> None:
+            raise StoreUnavailable("no answer")
+
+        has, world.objects.before = replica.machine.revision, refuse
+        write(replica, 4)
+        await world.until(lambda: progress.report(world.now_ms).phase is Phase.FAILING)
+        count = len(world.confirmed)
+        await world.until(lambda: len(world.confirmed) > count + 5)
+        assert world.confirmed[-1].revision == has
+    assert {each.store_id for each in world.confirmed} == {STORE}
+    assert history_of(world.confirmed[-1].history) == replica.machine.state.history
 
 
 async def test_two_archivers_at_once_do_no_harm(replica: Replica) -> None:

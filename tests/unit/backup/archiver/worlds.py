@@ -13,6 +13,7 @@ from rstore_api.errors import StoreError
 from rstore_api.messages import history_messages
 from rstore_api.proto.rstore_pb2 import (
     BaseRequest,
+    ConfirmRequest,
     FollowBegin,
     FollowPosition,
     FollowRequest,
@@ -207,6 +208,7 @@ class World:
         self.objects = MemoryObjects()
         self.source = MachineSource(replica)
         self.config = CONFIG
+        self.confirmed: list[ConfirmRequest] = []
         self.now_ms = 1_700_000_000_000
         self._attempts = count(1)
 
@@ -215,6 +217,7 @@ class World:
         archiver = Archiver(
             destination=self.objects,
             source=self.source,
+            confirm=self._take_confirmation,
             config=lambda: self.config,
             progress=progress,
             now_ms=self._tick,
@@ -225,6 +228,9 @@ class World:
             **settings,
         )
         return archiver, progress
+
+    async def _take_confirmation(self, request: ConfirmRequest) -> None:
+        self.confirmed.append(request)
 
     def _tick(self) -> int:
         self.now_ms += 1

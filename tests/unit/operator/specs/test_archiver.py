@@ -44,7 +44,7 @@ def pod_of(spec: StoreSpec) -> dict[str, Any]:
 
 def config_of(spec: StoreSpec, region: int = 0) -> dict[str, Any]:
     assert spec.backup is not None
-    made = archiver_config_map(REF, spec.backup, spec.regions[region])
+    made = archiver_config_map(REF, spec, spec.backup, spec.regions[region])
     assert made["metadata"]["name"] == "orders-archiver"
     config: dict[str, Any] = json.loads(made["data"]["archive.json"])
     return config
@@ -181,7 +181,7 @@ def test_drills_have_a_volume_of_their_own_which_they_cannot_fill_up() -> None:
 def test_the_drills_that_are_asked_for() -> None:
     spec = spec_of({"drill": {"schedule": "0 4 * * *"}})
     assert spec.backup is not None
-    made = archiver_config_map(REF, spec.backup, spec.regions[0], (), Drills("now", 1234))
+    made = archiver_config_map(REF, spec, spec.backup, spec.regions[0], (), Drills("now", 1234))
     config = decode(made["data"]["archive.json"].encode())
     assert (config.drill_schedule, config.drill_request, config.drill_last_ms) == ("0 4 * * *", "now", 1234)
     assert not {"drillSchedule", "drillRequest", "drillLastMs"} & config_of(spec_of({})).keys()
@@ -208,7 +208,7 @@ def test_the_configuration_is_one_that_the_archiver_takes() -> None:
 def test_the_region_in_a_live_configuration_is_read_again() -> None:
     spec = spec_of({})
     assert spec.backup is not None
-    assert configured_region(archiver_config_map(REF, spec.backup, spec.regions[1])) == "eu-west"
+    assert configured_region(archiver_config_map(REF, spec, spec.backup, spec.regions[1])) == "eu-west"
     for damaged in (None, {}, {"data": {"archive.json": "["}}, {"data": {"archive.json": "[]"}}):
         assert configured_region(damaged) == ""
 

@@ -118,7 +118,7 @@ def manifests(spec: StoreSpec) -> list[dict[str, Any]]:
     ]
     if spec.backup is not None:
         made += [
-            archiver_config_map(REF, spec.backup, region),
+            archiver_config_map(REF, spec, spec.backup, region),
             archiver_deployment(REF, spec, spec.backup, IMAGE, "digest"),
             archiver_network_policy(REF, spec, OperatorPods("rstore-system", {"app": "operator"})),
             secret(REF, "orders-archiver-tls", component="archiver"),
