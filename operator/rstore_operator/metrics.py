@@ -338,6 +338,11 @@ _FAMILIES = (
         lambda _, reason: float(reason == BASE_LATE),
     ),
     _of_backup(
+        "backup_log_lost",
+        "1 where changes before those that can be restored were lost to the archive.",
+        lambda backup, _: float(bool(backup.hole)),
+    ),
+    _of_backup(
         "backup_lag_seconds",
         "Age of the oldest revision that is not in the archive, in seconds, as the archiver reported last.",
         lambda backup, _: backup.lag_seconds,

@@ -140,6 +140,8 @@ class Report(_Document, frozen=True):
     """The rows after this one are in the archive without a hole."""
     line_because: str = ""
     """Why the line begins there."""
+    hole: str = ""
+    """The same where that is not the archive's beginning: what is missing before the line, and why."""
     first_recoverable_revision: int = 0
     """Of the oldest base from which the rows go without a hole up to ``archived_revision``."""
     first_recoverable_ms: int = 0

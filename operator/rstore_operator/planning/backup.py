@@ -15,6 +15,9 @@ from rstore_operator.resource.state import BackupBase, BackupStatus
 STANDING_SECONDS = 600.0
 """While nothing is written to a store, the time up to which it can be restored is shown so exactly."""
 
+MAX_HOLE = 1024
+"""Characters of what was lost that are shown."""
+
 
 def backup_status(
     spec: BackupSpec | None, archiver: ArchiverObserved, before: BackupStatus | None
@@ -39,6 +42,7 @@ def _reported(report: Report) -> BackupStatus:
         first_recoverable=_time(report.first_recoverable_ms),
         last_recoverable=_time(report.archived_time_ms) if report.first_recoverable_revision else None,
         last_base=_base(base.revision, base.time_ms, base.size_bytes) if base is not None else None,
+        hole=report.hole[:MAX_HOLE],
         error=report.error.text if report.error is not None else "",
     )
 

@@ -310,6 +310,8 @@ class BackupStatus(Stored, frozen=True):
     """From this moment on the store can be restored at any moment up to ``last_recoverable``."""
     last_recoverable: Time | None = None
     last_base: BackupBase | None = None
+    hole: str = ""
+    """What was lost to the archive before ``first_recoverable``, and why; "" when nothing was."""
     last_drill: BackupDrill | None = None
     error: str = ""
     """What the archiver cannot do."""

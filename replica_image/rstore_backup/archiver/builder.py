@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 from rstore_api import rows
-from rstore_api.domain.epochs import EpochStart, History, epoch_at, epoch_of, parent_of
+from rstore_api.domain.epochs import EpochStart, History, count_at, epoch_at, epoch_of, parent_of
 from rstore_api.messages import history_of
 from rstore_api.proto.rstore_pb2 import FollowBegin, StreamBatch
 
@@ -30,6 +30,8 @@ class Tip:
     line_from_revision: int = 0
     link: Link | None = None
     """Of the newest segment."""
+    line_because: str = ""
+    """Why the line begins at ``line_from_revision``; "" where the archive does not say it any more."""
     damage: str = ""
     """Why what is there cannot be gone on with."""
 
@@ -53,7 +55,9 @@ class LineBuilder:
         self.revision = tip.revision
         """With :attr:`history`, what the archive has once all drafts and the open records are written."""
         self.line_from_revision = tip.line_from_revision
-        self.line_because = ""
+        self.line_because = tip.line_because
+        self.lost_revisions = 0
+        """How many had been compacted before they were archived."""
         self.open_bytes = 0
         self._store_id = store_id
         self._damage = tip.damage
@@ -82,6 +86,7 @@ class LineBuilder:
             self._begin_anew(history, after, self._damage or FIRST, now_ms)
         elif begun.compacted:
             because = f"revisions {begun.fork_revision + 1} to {after} were compacted before they were archived"
+            self.lost_revisions += count_at(history, after) - count_at(history, begun.fork_revision)
             self._begin_anew(history, after, because, now_ms)
         elif after != self.revision or history != self.history:
             self.cut()

@@ -157,7 +157,9 @@ class LogWriter:
         self._progress.succeeded("reading")
         self._progress.seen_both = True
         if kind == "begin":
+            known = self.line.lost_revisions
             self.line.begin(message.begin, now_ms)
+            self._progress.lost_revisions += self.line.lost_revisions - known
         elif kind == "batch":
             self.line.take(message.batch, now_ms)
             self._progress.region_revision = max(self._progress.region_revision, self.line.revision)
@@ -187,7 +189,7 @@ class LogWriter:
         progress.archived_revision = self._archived
         progress.waiting_since_ms = line.waiting_since_ms
         progress.line_from_revision = line.line_from_revision
-        progress.line_because = line.line_because or progress.line_because
+        progress.line_because = line.line_because
 
 
 async def _within(awaitable: Awaitable[T], seconds: float | None) -> T | None:

@@ -70,6 +70,11 @@ class _ProgressCollector(Collector):
             ("segments", "Segments written since the start.", progress.segments),
             ("segment_bytes", "Bytes of them.", progress.segment_bytes),
             ("bases", "Bases made since the start.", progress.bases),
+            (
+                "lost_revisions",
+                "Revisions that were compacted before they were archived, as found since the start.",
+                progress.lost_revisions,
+            ),
         ):
             yield CounterMetricFamily(f"rstore_archive_{name}", text, value=count)
         errors = CounterMetricFamily(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rstore_api.domain.epochs import History, count_at, epoch_of
 
+from rstore_backup.archiver.builder import FIRST
 from rstore_backup.archiver.rules import recoverable
 from rstore_backup.bases import Manifest
 from rstore_backup.report import (
@@ -41,6 +42,7 @@ class Progress:
     waiting_since_ms: int = 0
     line_from_revision: int = 0
     line_because: str = ""
+    lost_revisions: int = 0
     manifests: tuple[Manifest, ...] = ()
     answered: dict[str, Manifest] = field(default_factory=dict)
     """By request, the base that answers it."""
@@ -112,6 +114,7 @@ class Progress:
             lag_seconds=self._lag_seconds(now_ms),
             line_from_revision=self.line_from_revision,
             line_because=self.line_because,
+            hole="" if self.line_because == FIRST else self.line_because,
             first_recoverable_revision=oldest.revision if oldest else 0,
             first_recoverable_ms=oldest.time_ms if oldest else 0,
             last_base=newest(shown),

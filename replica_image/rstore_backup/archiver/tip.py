@@ -12,7 +12,7 @@ from rstore_backup.bases import Manifest
 from rstore_backup.card import Card
 from rstore_backup.errors import Damaged, DestinationInvalid, ObjectExists, ObjectMissing, WrongStore
 from rstore_backup.objects import ObjectInfo, ObjectStore
-from rstore_backup.segments import Link
+from rstore_backup.segments import Link, SegmentHeader
 
 MAX_REQUESTS = 16
 """Manifests that are read at a time."""
@@ -48,7 +48,22 @@ async def read_tip(store: ObjectStore) -> Tip:
     except (Damaged, ObjectMissing) as error:
         return Tip(damage=f"the newest segment cannot be read: {error}")
     header = segment.header
-    return Tip(header.history, header.last_revision, header.last_time_ms, header.line_from_revision, segment.link)
+    because = await _line_because(store, header)
+    return Tip(
+        header.history, header.last_revision, header.last_time_ms, header.line_from_revision, segment.link, because
+    )
+
+
+async def _line_because(store: ObjectStore, header: SegmentHeader) -> str:
+    """Returns what the segment says with which the line begins; "" where it is not there any more."""
+    if header.begins_because:
+        return header.begins_because
+    begins = header.line_from_revision
+    name = names.segment(epoch_at(header.history, begins), begins)
+    try:
+        return segments.decode(name, await store.get(name)).header.begins_because
+    except (Damaged, ObjectMissing):
+        return ""
 
 
 async def link_at(store: ObjectStore, history: History, revision: int) -> Link | None:

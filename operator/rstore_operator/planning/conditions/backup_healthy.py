@@ -19,7 +19,7 @@ from rstore_operator.resource.state import BackupDrill, StoreStatus
 
 BACKUP_HEALTHY = "BackupHealthy"
 SUSPENDED, NOT_STARTED, NOT_ANSWERING, ARCHIVING = "Suspended", "NotStarted", "NotAnswering", "Archiving"
-BEHIND, BASE_LATE, NO_BASE = "Behind", "BaseLate", "NoBase"
+BEHIND, BASE_LATE, NO_BASE, LOG_LOST = "Behind", "BaseLate", "NoBase", "LogLost"
 DRILL_FAILED, DRILL_LATE = "DrillFailed", "DrillLate"
 MIN_BEHIND_SECONDS = 60.0
 BEHIND_INTERVALS = 5
@@ -99,6 +99,9 @@ def _bases(spec: BackupSpec, report: Report, now: datetime) -> Finding | None:
     """Whether there is a base, and whether one of the last two that were due was made."""
     if not report.first_recoverable_revision or report.last_base is None:
         doing = "it is being made" if report.making is not None else "none is being made"
+        if report.hole:
+            text = f"{report.hole}; nothing later can be restored before there is a new base; {doing}"
+            return Finding(BACKUP_HEALTHY, False, LOG_LOST, text)
         return Finding(BACKUP_HEALTHY, None, NO_BASE, f"nothing can be restored before there is a base; {doing}")
     due = spec.schedule.before(spec.schedule.before(now))
     made = datetime.fromtimestamp(report.last_base.time_ms / 1000, UTC)
@@ -123,17 +126,22 @@ def _drills(spec: BackupSpec, report: Report, drill: BackupDrill | None, now: da
 
 
 def _archiving(spec: BackupSpec, report: Report) -> Finding:
-    return Finding(BACKUP_HEALTHY, True, ARCHIVING, f"what {report.region} has is archived in {spec.destination}")
+    text = f"what {report.region} has is archived in {spec.destination}"
+    return Finding(BACKUP_HEALTHY, True, ARCHIVING, f"{text}; before that {report.hole}" if report.hole else text)
 
 
 def backup_notices(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
-    """An event when the archive begins to be not as it should, when the reason changes, and when that is over;
-    and one for each drill that has succeeded."""
+    """An event when the archive begins to be not as it should, when the reason changes, and when that is over; one for
+    what was lost to it, also where a new base was there at once; and one for each drill that has succeeded."""
     earlier, now = before.condition(BACKUP_HEALTHY), after.condition(BACKUP_HEALTHY)
     if now is None:
         return
+    hole, known = after.backup.hole if after.backup else "", before.backup.hole if before.backup else ""
+    if hole and hole != known:
+        yield Notice(f"Backup{LOG_LOST}", f"{hole}; later moments can be restored from a new base on", warning=True)
     was_wrong = earlier is not None and earlier.status == "False"
-    if now.status == "False" and not (was_wrong and earlier is not None and earlier.reason == now.reason):
+    said = now.reason == LOG_LOST
+    if now.status == "False" and not said and not (was_wrong and earlier is not None and earlier.reason == now.reason):
         yield Notice(f"Backup{now.reason}", now.message, warning=True)
     drill, last = after.backup and after.backup.last_drill, before.backup and before.backup.last_drill
     if drill and drill != last and drill.result is DrillResult.SUCCEEDED:

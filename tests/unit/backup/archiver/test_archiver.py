@@ -65,7 +65,7 @@ async def test_the_log_and_a_base(replica: Replica) -> None:
     assert len(world.objects.segments()) > 2
     assert (report.phase, report.lag_revisions, report.lag_seconds) == (Phase.ARCHIVING, 0, 0.0)
     assert (report.line_from_revision, report.first_recoverable_revision) == (13, 13)
-    assert report.line_because == "the archive was begun"
+    assert (report.line_because, report.hole) == ("the archive was begun", "")
     assert report.last_base is not None
     assert report.last_base.revision == 13
     assert names.STORE in world.objects.archive()
@@ -271,9 +271,14 @@ async def test_rows_that_were_compacted_are_a_hole_and_a_new_base(replica: Repli
     assert (hole.after_revision, hole.until_revision) == (archived, newest)
     assert hole.reason == f"revisions {archived + 1} to {newest} were compacted before they were archived"
     assert [manifest.revision for manifest in world.objects.manifests()] == [archived, newest]
-    assert progress.report(world.now_ms).line_because == hole.reason
+    assert progress.report(world.now_ms).hole == hole.reason
+    assert progress.lost_revisions == newest - archived
     assert of_line.reach(newest) == newest
     assert contents(replica) == world.objects.base_rows(world.objects.manifests()[-1])
+    write(replica, 3)
+    again = await world.archive_all()
+    assert again.report(world.now_ms).hole == hole.reason, "the next archiver knows it from the archive"
+    assert again.lost_revisions == 0
 
 
 async def test_what_the_archive_has_is_confirmed_and_nothing_more(

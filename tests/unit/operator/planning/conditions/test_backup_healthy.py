@@ -22,7 +22,7 @@ from rstore_backup.report import (
 from rstore_operator.facts.archiver import NO_ARCHIVER, ArchiverObserved, ArchiverPod
 from rstore_operator.planning.conditions.backup_healthy import backup_healthy, backup_notices, is_unsettled
 from rstore_operator.resource.backup import BackupSpec
-from rstore_operator.resource.state import BackupDrill, Condition, StoreStatus
+from rstore_operator.resource.state import BackupDrill, BackupStatus, Condition, StoreStatus
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -61,6 +61,7 @@ def changed(**fields: Any) -> ArchiverObserved:
     return reported(msgspec.structs.replace(WELL, **fields))
 
 
+HOLE = "revisions 7 to 20 were compacted before they were archived"
 MAKING = BaseProgress(revision=5, rows=1, size_bytes=1, begun_ms=NOW_MS)
 TABLE: list[tuple[str, ArchiverObserved, bool | None, str]] = [
     ("nothing is there", NO_ARCHIVER, None, "NotStarted"),
@@ -72,6 +73,8 @@ TABLE: list[tuple[str, ArchiverObserved, bool | None, str]] = [
     ("a pod that is replaced", ArchiverObserved(None, WELL), True, "Archiving"),
     ("the first base is made", changed(last_base=None, first_recoverable_revision=0, making=MAKING), None, "NoBase"),
     ("the chain has no base", changed(first_recoverable_revision=0), None, "NoBase"),
+    ("the log was lost", changed(first_recoverable_revision=0, hole=HOLE), False, "LogLost"),
+    ("the log was lost, and there is a new base", changed(hole=HOLE), True, "Archiving"),
     ("a write failed once", reported(failing(Problem.CANNOT_WRITE, 5)), True, "Archiving"),
     ("writes fail", reported(failing(Problem.CANNOT_WRITE, 31)), False, "CannotWrite"),
     ("reads fail", reported(failing(Problem.CANNOT_READ, 31)), False, "CannotRead"),
@@ -174,8 +177,8 @@ def test_messages_stand_still_while_the_numbers_move() -> None:
             assert one == two
 
 
-def status_with(status: str, reason: str) -> StoreStatus:
-    return StoreStatus(conditions=(Condition("BackupHealthy", status, reason, "text"),))
+def status_with(status: str, reason: str, hole: str = "") -> StoreStatus:
+    return StoreStatus(conditions=(Condition("BackupHealthy", status, reason, "text"),), backup=BackupStatus(hole=hole))
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,12 @@ def status_with(status: str, reason: str) -> StoreStatus:
         (status_with("False", "Behind"), status_with("False", "CannotWrite"), ["BackupCannotWrite"]),
         (status_with("False", "Behind"), status_with("True", "Archiving"), ["BackupArchiving"]),
         (status_with("True", "Archiving"), StoreStatus(), []),
+        (status_with("False", "NotStarted"), status_with("False", "LogLost", HOLE), ["BackupLogLost"]),
+        (status_with("False", "LogLost", HOLE), status_with("True", "Archiving", HOLE), ["BackupArchiving"]),
+        (status_with("True", "Archiving"), status_with("True", "Archiving", HOLE), ["BackupLogLost"]),
+        (status_with("True", "Archiving", HOLE), status_with("True", "Archiving", HOLE), []),
+        (status_with("True", "Archiving", HOLE), status_with("True", "Archiving", "another"), ["BackupLogLost"]),
+        (status_with("True", "Archiving", HOLE), status_with("True", "Archiving"), []),
     ],
 )
 def test_events(before: StoreStatus, after: StoreStatus, events: list[str]) -> None:
