@@ -208,6 +208,7 @@ class Reconciler:
             self._rest = None
             self._memory = replace(self._memory, hashes=hashes.answered(self._memory.hashes, ended, self._clock()))
         if self._rest is not None and await self._rests(self._rest):
+            await self._post_all()
             return IDLE_SECONDS, IDLE_SECONDS
         self._rest = None
         if self._memory.watch_closely:  # clients wait
@@ -253,7 +254,7 @@ class Reconciler:
             self._memory = to_post(self._memory, decided.answers)
         if not decided.memory.watch_closely:  # else clients wait for the next step
             await self._post_all()
-        rests = decided.stands and not failures and not self._changed and not self._memory.unposted
+        rests = decided.stands and not failures and not self._changed
         if rests and self._home.view.is_shown:
             self._rest = rest_after(
                 persisted,
@@ -442,8 +443,7 @@ class Reconciler:
 
     async def _post_all(self) -> None:
         """Posts what is to be posted, in order. What the API server cannot take now is left for the next look."""
-        version = self._object["metadata"]["resourceVersion"] if self._object else ""
-        while self._memory.unposted and await self._post(self._memory.unposted[0], version):
+        while self._memory.unposted and self._may_act() and await self._post(self._memory.unposted[0], self._version):
             self._memory = replace(self._memory, unposted=self._memory.unposted[1:])
 
     async def _post(self, notice: Notice, version: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from rstore_api.domain import names
 from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, POD, SEEN_KINDS, STORE, Kind
 from rstore_kube.client import KubeClient
+from rstore_kube.errors import ApiError
 
 from rstore_operator.cluster.child_view import ChildView, Joined
 from rstore_operator.cluster.pods import is_of_former_store, newest_archiver, read_pod
@@ -62,6 +63,8 @@ class Site:
         self._watched = watched
         self._place = (STORE, ref.namespace, ref.name)
         self._last_event = 0
+        self._unsure: tuple[Notice, dict[str, Any]] | None = None
+        """What was posted last and its Event, while it is not known that the server has it."""
 
     # ------------------------------------------------------------------------------------------ what is there
     def children(self) -> Joined:
@@ -117,10 +120,19 @@ class Site:
         await self._client.json_patch(*self._place, operations)
 
     async def post_event(self, resource_version: str, notice: Notice, now: datetime) -> None:
-        """Make an Event about it. Events of the same second sort by name in the order in which they are posted."""
-        self._last_event = max(self._last_event + 1, int(now.timestamp() * 1e9))
-        body = event(self.ref, resource_version, notice, number=self._last_event, now=now, instance=INSTANCE)
-        await self._client.create(EVENT, self.ref.namespace, body)
+        """Make an Event about it. Events of the same second sort by name in the order in which they are posted. The
+        same notice, posted again after a failure, is the same Event: the server may have it."""
+        again = self._unsure[1] if self._unsure is not None and self._unsure[0] is notice else None
+        if again is None:
+            self._last_event = max(self._last_event + 1, int(now.timestamp() * 1e9))
+        body = again or event(self.ref, resource_version, notice, number=self._last_event, now=now, instance=INSTANCE)
+        self._unsure = notice, body
+        try:
+            await self._client.create(EVENT, self.ref.namespace, body)
+        except ApiError as error:
+            if again is None or not error.conflict:
+                raise
+        self._unsure = None
 
     async def update_requested_base(self, action: UpdateRequestedBase) -> None:
         """Write owners and status of a ReplicatedStoreBackup, if it still is of the version that was seen."""

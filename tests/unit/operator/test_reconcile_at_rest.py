@@ -174,6 +174,20 @@ async def test_a_store_at_rest_costs_the_api_server_one_read_in_a_while(rest: At
     assert "orders-us-east-0" not in rest.replicas.spared
 
 
+async def test_a_store_comes_to_rest_while_an_event_waits_to_be_posted(rest: AtRest) -> None:
+    rest.api.deaf = True
+    assert rest.api.store is not None
+    rest.api.store["metadata"]["annotations"] = {FAILOVER_TO: "mars"}
+    rest.loop.invalidate()
+    await rest.go_on(10.0)
+    assert "UnknownRegion" not in rest.api.events
+    requests = await rest.go_on(10 * STANDS_SECONDS)
+    assert requests.count("get store") <= 2 * 10, "it is not looked at again and again"
+    rest.api.deaf = False
+    await rest.go_on(IDLE_SECONDS)
+    assert rest.api.events.count("UnknownRegion") == 1
+
+
 async def _edited(rest: AtRest) -> None:
     rest.api.stored.edit({**rest.world.spec, "security": {"networkPolicy": {"clients": []}}})
     rest.loop.object_changed(rest.api.stored.read_store()["metadata"]["resourceVersion"])
