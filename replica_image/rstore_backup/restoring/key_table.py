@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from types import TracebackType
 
 from rstore_api import key_hash, rows
@@ -61,6 +62,8 @@ class KeyTable:
         most ``max_bytes`` there. Raises TableUnusable.
         """
         self.revision = 1
+        self._lock = Lock()
+        """Held while the file is used; not by a reader that has a key and has not asked for the next one."""
         with ExitStack() as made:
             try:
                 self._folder = made.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX, dir=directory))
@@ -90,8 +93,11 @@ class KeyTable:
         self.close()
 
     def close(self) -> None:
-        """Removes the file."""
-        self._made.close()
+        """Removes the file, once a thread that uses it has ended what it does; what it begins after that fails with
+        TableUnusable. A restore that is cancelled leaves such a thread behind.
+        """
+        with self._lock:
+            self._made.close()
 
     # ------------------------------------------------------------------------------------------ writing
 
@@ -167,9 +173,16 @@ class KeyTable:
     def _keys(self, start: bytes, range_end: bytes) -> Iterator[ImportedKey]:
         where, bounds = _within(start, range_end)
         columns = "key, value, created, modified, version, lease, sub"
-        with self._usable():
-            query = f"SELECT {columns} FROM newest WHERE {where} ORDER BY key"
-            for key, value, created, modified, version, lease, sub in self._database.execute(query, bounds):
+        query = f"SELECT {columns} FROM newest WHERE {where} ORDER BY key"
+        with self._explained():
+            with self._lock:
+                cursor = self._database.execute(query, bounds)
+            while True:
+                with self._lock:
+                    row = cursor.fetchone()
+                if row is None:
+                    return
+                key, value, created, modified, version, lease, sub = row
                 kv = KeyValue(
                     key=key,
                     value=value,
@@ -188,6 +201,11 @@ class KeyTable:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
+        with self._explained(), self._lock:
+            yield
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
