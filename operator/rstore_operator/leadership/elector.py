@@ -23,6 +23,8 @@ log = get_logger(__name__)
 REQUEST_SECONDS = 2.0
 GRACE_SECONDS = 20.0
 """How long its Lease may be out of reach before the operator counts as unhealthy."""
+SAY_AGAIN_SECONDS = 60.0
+"""How often it is logged that the same requests fail with the same error."""
 RELEASE_SECONDS = 3.0
 """How long the last write of a clean stop may take; without it the others wait for the Lease to run out."""
 
@@ -50,6 +52,9 @@ class Elector:
         self._reported: tuple[str, str] | None = None
         self._failing_since: float | None = None
         self._error = ""
+        """Of the last request that failed."""
+        self._failed_move: Move | None = None
+        self._said_at = float("-inf")
 
     def acts(self) -> bool:
         """Returns whether this operator may act now."""
@@ -105,16 +110,24 @@ class Elector:
         except (ApiError, OSError, TimeoutError) as error:
             self._standing = rules.has_failed(self._standing, self._clock())
             if not (isinstance(error, ApiError) and error.conflict):  # else another one was faster
-                self._has_failed(str(error) or type(error).__name__)
+                self._has_failed(move, str(error) or type(error).__name__)
         else:
-            self._failing_since, self._error = None, ""
+            self._has_succeeded(move)
 
-    def _has_failed(self, error: str) -> None:
+    def _has_failed(self, move: Move, error: str) -> None:
+        now = self._clock()
         if self._failing_since is None:
-            self._failing_since = self._clock()
-        if error != self._error:
+            self._failing_since = now
+        if error != self._error or now - self._said_at >= SAY_AGAIN_SECONDS:
             log.warning("lease_request_failed", lease=str(self.name), reason=error)
-        self._error = error
+            self._said_at = now
+        self._failed_move, self._error = move, error
+
+    def _has_succeeded(self, move: Move) -> None:
+        """It works again; but a Lease that can be read, is free, and could not be written has still to be written."""
+        if move is Move.READ and self._failed_move is not Move.READ and rules.is_free(self._standing, self._clock()):
+            return
+        self._failing_since, self._failed_move = None, None
 
     def _patience(self) -> float:
         """Returns how long a request may take: the deadline is kept while one is under way."""

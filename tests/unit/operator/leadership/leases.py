@@ -14,12 +14,15 @@ Body = dict[str, Any]
 
 
 class LeaseServer(KubeClient):
-    """``down`` is what requests raise; ``lost`` lets writes be carried out whose answers never come."""
+    """``down`` is what requests raise, ``forbidden`` what those raise that write; ``lost`` lets writes be carried out
+    whose answers never come.
+    """
 
     def __init__(self) -> None:
         self.lease: Body | None = None
         self.version = 0
         self.down: Exception | None = None
+        self.forbidden: Exception | None = None
         self.lost = False
         self.writes = 0
 
@@ -30,7 +33,7 @@ class LeaseServer(KubeClient):
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Body:
         assert kind == LEASE
-        self._fail()
+        self._fail(writes=True)
         if self.lease is not None:
             raise ApiError(409, "AlreadyExists", "there is one")
         return self._store(dict(body))
@@ -46,7 +49,7 @@ class LeaseServer(KubeClient):
         subresource: str = "",
     ) -> Body:
         assert kind == LEASE
-        self._fail()
+        self._fail(writes=True)
         if self.lease is None:
             raise ApiError(404, "NotFound", "there is none")
         if self.lease["metadata"]["resourceVersion"] != resource_version:
@@ -66,6 +69,8 @@ class LeaseServer(KubeClient):
             raise TimeoutError
         return body
 
-    def _fail(self) -> None:
+    def _fail(self, *, writes: bool = False) -> None:
         if self.down is not None:
             raise self.down
+        if writes and self.forbidden is not None:
+            raise self.forbidden

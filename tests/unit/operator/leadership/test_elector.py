@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from rstore_kube.errors import ApiError
 from rstore_operator.leadership import elector as module
-from rstore_operator.leadership.elector import Elector
+from rstore_operator.leadership.elector import SAY_AGAIN_SECONDS, Elector
 from rstore_operator.leadership.rules import DEADLINE_SECONDS, DURATION_SECONDS, RENEW_SECONDS, RETRY_SECONDS
 from rstore_operator.resource.state import OperatorName
 from unit.operator.leadership.leases import LeaseServer
@@ -158,6 +158,33 @@ async def test_an_outage_shorter_than_the_deadline_is_not_noticed(world: World, 
     world.server.down = None
     await world.pass_(10, world.at_most_one)
     assert world.log == ["a begins"]
+
+
+@pytest.mark.parametrize("before", ["", "gone"])
+async def test_one_that_may_read_the_lease_and_not_write_it_says_so_once_a_minute(
+    world: World, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(module.log, "warning", lambda _event, **fields: said.append(fields["reason"]), raising=False)
+    if before:
+        world.add(before)
+        await world.settle()
+        await world.end(before)
+        world.electors.pop(before)
+    world.server.forbidden = ApiError(403, "Forbidden", "no right")
+    elector = world.add("a")
+    await world.pass_(DURATION_SECONDS + module.GRACE_SECONDS + 1)
+    assert len(said) == 1
+    assert "no right" in said[0]
+    assert elector.problems()
+    await world.pass_(2 * SAY_AGAIN_SECONDS)
+    world.server.forbidden = ApiError(403, "Forbidden", "still none")
+    await world.pass_(5)
+    assert len(said) == 4
+    assert "still none" in said[-1]
+    world.server.forbidden = None
+    await world.pass_(2)
+    assert (world.acting(), elector.problems()) == (["a"], ())
 
 
 async def test_an_answer_that_is_lost_is_no_loss_of_the_lease(world: World) -> None:
