@@ -29,6 +29,18 @@ def replica(tmp_path: Path) -> Iterator[Replica]:
     replica.machine.close()
 
 
+def test_an_empty_store_takes_room_as_well(tmp_path: Path) -> None:
+    machine = Machine.open(tmp_path / "us", region="us")
+    assert 0 < machine.db_in_use_bytes <= machine.db_size_bytes
+    machine.close()
+    replica = Replica(tmp_path / "other")
+    before = replica.machine.db_in_use_bytes
+    assert 0 < before <= replica.machine.db_size_bytes
+    replica.put(b"key", b"v" * 100_000)
+    assert before + 100_000 <= replica.machine.db_in_use_bytes <= replica.machine.db_size_bytes
+    replica.machine.close()
+
+
 def test_an_entry_is_applied_once(replica: Replica) -> None:
     replica.put(b"k", b"1")
     index = replica.machine.applied_index

@@ -28,6 +28,8 @@ INITIAL_MAP_BYTES = 1 << 30
 MAX_READERS = 1024
 """Read transactions at a time; far more than there are threads and streams to other regions."""
 MAX_MAP_BYTES = 1 << 44
+META_PAGES = 2
+"""With which LMDB's data file begins."""
 FREE_DISK_RESERVE_BYTES = 64 << 20
 """With less than this left on the disk the store counts as full."""
 
@@ -242,10 +244,11 @@ class Store:
         return (int(self.environment.info()["last_pgno"]) + 1) * self._page_bytes
 
     def in_use_bytes(self) -> int:
-        """Returns the bytes in pages that hold this generation's databases; what compaction freed is not in it."""
+        """Returns the bytes in pages that hold this generation's databases, and those that say where they are; what
+        compaction freed is not in it."""
         with self.read() as transaction:
-            pages = 0
-            for database in self.tables:
+            pages = META_PAGES
+            for database in (None, self.meta, *self.tables):
                 stat = transaction.stat(database)
                 pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return int(pages) * self._page_bytes
