@@ -26,6 +26,7 @@ from rstore_kube.access import from_kubeconfig, from_pod
 from rstore_kube.client import KubeClient, Requested, ignore
 
 from rstore_operator.cluster.admission import Admission
+from rstore_operator.cluster.dials import Dials
 from rstore_operator.cluster.seen_objects import SeenObjects, Store
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.cluster.spares import Spares
@@ -109,6 +110,7 @@ class Handlers:
         self._turns = Turns(concurrent_rollouts)
         self._pace = Pace()
         self._spares = Spares()
+        self._dials = Dials()
         self._admission = Admission()
         self._metrics = metrics or OperatorMetrics("", time.monotonic)
         self._seen = SeenObjects(self._child_changed)
@@ -159,6 +161,7 @@ class Handlers:
             turns=self._turns,
             pace=self._pace,
             spares=self._spares,
+            dials=self._dials,
             admission=self._admission,
         )
 

@@ -17,6 +17,7 @@ from rstore_kube.errors import ApiError
 from rstore_operator.act import CONNECTION_ERRORS, Actor
 from rstore_operator.cluster.admission import Admission
 from rstore_operator.cluster.archiver import ArchiverView, raw_backup_of
+from rstore_operator.cluster.dials import Dials
 from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.refusals import Refusals
 from rstore_operator.cluster.replicas import Replicas
@@ -101,6 +102,7 @@ class Reconciler:
         turns: Turns | None = None,
         pace: Pace | None = None,
         spares: Spares | None = None,
+        dials: Dials | None = None,
         admission: Admission | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
@@ -128,7 +130,7 @@ class Reconciler:
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
-        self._replicas = Replicas(clock, spares)
+        self._replicas = Replicas(clock, spares, dials)
         self._hash_check_seconds = hash_check_seconds
         self._hash_rounds = HashRounds(self._replicas, clock=clock)
         self._actor = Actor(self._home, self._replicas, self._now, clock, may_act=may_act)
@@ -252,6 +254,7 @@ class Reconciler:
             isinstance(action, RemoveAnnotations) for action in decided.actions
         ):
             self._memory = to_post(self._memory, decided.answers)
+        self._replicas.hurry(hurried=_hurries(decided))
         if not decided.memory.watch_closely:  # else clients wait for the next step
             await self._post_all()
         rests = decided.stands and not failures and not self._changed
@@ -467,6 +470,12 @@ class Reconciler:
         )
         if await self._post(Notice("StatusRefused", message, warning=True), version):
             self._memory = replace(self._memory, refusals=self._memory.refusals | {kind})
+
+
+def _hurries(decided: Plan) -> bool:
+    """Returns whether a change of primary is under way, or may be near: a region is silent, or has no tenure."""
+    memory = decided.memory
+    return bool(decided.status.failover or memory.watch_closely or memory.silent_at or memory.without_tenure_at)
 
 
 def _version(body: Mapping[str, Any]) -> str:

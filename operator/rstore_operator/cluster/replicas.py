@@ -20,6 +20,7 @@ from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse
 from rstore_api.proto.rstore_pb2 import StatusRequest
 from rstore_api.tls import TlsPem
 
+from rstore_operator.cluster.dials import Dials
 from rstore_operator.cluster.messages import replica_status
 from rstore_operator.cluster.spares import Spares
 from rstore_operator.facts.actions import Target
@@ -43,10 +44,16 @@ class _Known:
 class Replicas:
     """Calls the replicas of one store."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, spares: Spares | None = None) -> None:
-        """``spares`` is of all stores of the process."""
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        spares: Spares | None = None,
+        dials: Dials | None = None,
+    ) -> None:
+        """``spares`` and ``dials`` are of all stores of the process."""
         self._clock = clock
         self._spares = spares or Spares()
+        self._dials = dials or Dials()
         self._tls: TlsPem | None = None
         self._endpoints: Pool[Target, Endpoint] = Pool(
             lambda target: self._endpoint(target, names.PEER_PORT), limit=MAX_ENDPOINTS
@@ -68,6 +75,7 @@ class Replicas:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
         self._spares.take_all(self)
+        self._dials.hurry(self, hurried=False)
         await self._endpoints.close()
 
     async def statuses(
@@ -111,6 +119,10 @@ class Replicas:
         async with self._endpoints.use(target) as endpoint:
             return await endpoint.call(method, request, timeout_seconds=timeout_seconds)
 
+    def hurry(self, *, hurried: bool) -> None:
+        """Whether its connections are opened before those of other stores."""
+        self._dials.hurry(self, hurried=hurried)
+
     async def spare(self, pods: Iterable[Pod]) -> None:
         """The replicas of these pods are not asked for a while: connections to them may be closed."""
         for target in (Target.of(pod) for pod in pods if pod.ip):
@@ -123,7 +135,13 @@ class Replicas:
 
     def _endpoint(self, target: Target, port: int) -> Endpoint:
         host = f"[{target.ip}]" if ":" in target.ip else target.ip
-        return Endpoint(f"{host}:{port}", tls=self._tls, server_name=target.server_name, options=SMALL_BUFFERS)
+        return Endpoint(
+            f"{host}:{port}",
+            tls=self._tls,
+            server_name=target.server_name,
+            options=SMALL_BUFFERS,
+            turn=lambda: self._dials.turn(self),
+        )
 
     async def _probe(self, pod: Pod) -> None:
         asked_at = self._clock()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -218,9 +218,11 @@ class Endpoint:
         resolve: Resolve = system_resolve,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         options: ChannelOptions = (),
+        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
         """``address`` is ``host:port``; ``server_name`` is what the certificate must name (default: the host);
-        ``options`` are gRPC's for each channel, beside those that all have.
+        ``options`` are gRPC's for each channel, beside those that all have. It is dialled inside ``turn``, which may
+        wait first, and raise StoreError.
 
         Raises ValueError for an address of another form.
         """
@@ -230,6 +232,8 @@ class Endpoint:
         self._server_name = server_name
         self._resolve = resolve
         self._options = options
+        self._turn = turn
+        self._waits_for_turn = False
         self._dialling: asyncio.Task[Connection] | None = None
         self._connection: Connection | None = None
 
@@ -251,7 +255,8 @@ class Endpoint:
     ) -> ResponseT:
         """Connects if need be, then makes one call; all within ``timeout_seconds``.
 
-        Raises Unreachable when nothing was sent (no connection), else StoreError as :func:`failure_of` says.
+        Raises Unreachable when nothing was sent (no connection), DeadlineExceeded when not even a dial has begun, else
+        StoreError as :func:`failure_of` says.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
@@ -304,6 +309,8 @@ class Endpoint:
             async with asyncio.timeout(timeout_seconds):
                 return await asyncio.shield(self._dialling)
         except TimeoutError as error:
+            if self._waits_for_turn:
+                raise DeadlineExceeded(f"{self.address}: many connections are being opened") from error
             raise Unreachable(f"{self.address}: not connected within {timeout_seconds:.1f} s") from error
         except Unreachable as error:
             raise Unreachable(f"{self.address}: {error.detail}") from error
@@ -317,22 +324,26 @@ class Endpoint:
         """A connection that is ready; it takes the place of the one there was. Raises Unreachable."""
         if self._connection is not None:
             await self._drop(self._connection)  # a channel that broke would go to the old address again
-        channel = await first_connected(
-            lambda: open_channel(
-                self.address,
-                tls=self._tls,
-                server_name=self._server_name,
-                resolve=self._resolve,
-                options=self._options,
-            ),
-            dials=DIALS,
-            timeout_seconds=self._connect_timeout_seconds,
-        )
+        self._waits_for_turn = True
+        async with self._turn():
+            self._waits_for_turn = False
+            channel = await first_connected(
+                lambda: open_channel(
+                    self.address,
+                    tls=self._tls,
+                    server_name=self._server_name,
+                    resolve=self._resolve,
+                    options=self._options,
+                ),
+                dials=DIALS,
+                timeout_seconds=self._connect_timeout_seconds,
+            )
         self._connection = Connection(channel)
         return self._connection
 
     def _dialled(self, task: asyncio.Task[Connection]) -> None:
         self._dialling = None
+        self._waits_for_turn = False
         if not task.cancelled():
             task.exception()  # whoever waits has it; nobody may be left
 

@@ -52,6 +52,7 @@ class WorldReplicas:
         self.asked: list[str] = []
         self.unanswered: dict[str, float] = {}
         self.spared: list[str] = []
+        self.hurried = False
         self.differs = ""
         """A replica whose data is not that of the others."""
         self.compared: list[tuple[float, str, int]] = []
@@ -79,6 +80,9 @@ class WorldReplicas:
         self.last |= {name: answers[name] for name in chosen if name in answers}
         self.last = {name: status for name, status in self.last.items() if name in answers}
         return dict(self.last)
+
+    def hurry(self, *, hurried: bool) -> None:
+        self.hurried = hurried
 
     async def spare(self, pods: Iterable[Pod]) -> None:
         self.spared = [pod.name for pod in pods]
@@ -280,7 +284,9 @@ async def _seconds_until_failover(at_rest: AtRest) -> float:
 async def test_a_lost_primary_is_failed_over_as_soon_as_without_rest(
     rest: AtRest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert not rest.replicas.hurried
     seconds = await _seconds_until_failover(rest)
+    assert rest.replicas.hurried, "its connections are opened before those of others"
     monkeypatch.setattr("rstore_operator.reconcile.rest_after", lambda *_, **__: None)
     restless = AtRest(monkeypatch)
     await restless.go_on(40.0)
