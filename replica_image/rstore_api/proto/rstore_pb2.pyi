@@ -569,7 +569,7 @@ class GrantRequest(_message.Message):
     def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., voter_term: _Optional[int] = ..., topology_version: _Optional[int] = ..., feature_level: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
-    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term", "feature_level", "data_epoch", "revision")
+    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term", "feature_level", "data_epoch", "revision", "learners")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -579,6 +579,7 @@ class GrantResponse(_message.Message):
     FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
     DATA_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    LEARNERS_FIELD_NUMBER: _ClassVar[int]
     granted: bool
     round: int
     promised_epoch: int
@@ -588,7 +589,8 @@ class GrantResponse(_message.Message):
     feature_level: int
     data_epoch: int
     revision: int
-    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ..., voter_term: _Optional[int] = ..., feature_level: _Optional[int] = ..., data_epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+    learners: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ..., voter_term: _Optional[int] = ..., feature_level: _Optional[int] = ..., data_epoch: _Optional[int] = ..., revision: _Optional[int] = ..., learners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("hello", "batch", "heartbeat", "snapshot")

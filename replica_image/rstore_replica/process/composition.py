@@ -320,6 +320,7 @@ class Replica:
             identity=identity,
             replicas=locations,
             learners=lambda: locations.learners,
+            reported_learners=replication.tenure.learners,
             scheme="https",
         )
         self._keeping = Keeping(

@@ -45,9 +45,10 @@ class ClusterService:
         replicas: Mapping[str, ReplicaAddress],
         scheme: str,
         learners: Callable[[], Collection[str]] = tuple,
+        reported_learners: Callable[[str], Collection[str]] = lambda _region: (),
     ) -> None:
-        """``replicas`` are those of this region, by name; ``learners`` of them do not vote yet; ``scheme`` is
-        ``https`` or, without TLS, ``http``.
+        """``replicas`` are those of this region, by name; ``learners`` of them do not vote yet, nor do
+        ``reported_learners`` of another region, by its name; ``scheme`` is ``https`` or, without TLS, ``http``.
         """
         self._calls = calls
         self._router = router
@@ -56,6 +57,7 @@ class ClusterService:
         self._identity = identity
         self._replicas = replicas
         self._learners = learners
+        self._reported_learners = reported_learners
         self._scheme = scheme
 
     def add_to_server(self, server: Any) -> None:
@@ -127,15 +129,15 @@ class ClusterService:
         return sorted(members, key=lambda member: member.name)
 
     def _members(self) -> list[rpc_pb2.Member]:
-        state, learners = self._machine.state, self._learners()
+        state, own = self._machine.state, self._identity.region
         others = state.topology.regions if state.topology is not None else ()
         return [
             member
-            for region in with_own(others, self._identity.region, self._replicas)
+            for region in with_own(others, own, self._replicas)
             for member in members_of(
                 state.store_id,
                 region,
-                learners=learners if region.name == self._identity.region else (),
+                learners=self._learners() if region.name == own else self._reported_learners(region.name),
                 scheme=self._scheme,
             )
         ]

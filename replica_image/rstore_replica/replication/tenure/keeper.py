@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from rstore_api.dialling.stream import LinkBrokenError
+from rstore_api.domain.limits import MAX_REPLICAS
 from rstore_api.domain.voters import WITNESS, voters
 from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2 as pb
@@ -58,6 +59,7 @@ class TenureKeeper:
         self._next_round_at = 0.0
         self._leaders: dict[str, str] = {}  # by region, the address that granted last
         self._voter_terms: dict[str, int] = {}  # by region, the term in which it granted last
+        self._learners: dict[str, tuple[str, ...]] = {}  # by region, as its leader reported them last
         self._asking: dict[str, set[asyncio.Task[None]]] = {}
         self._supervisor: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
@@ -79,6 +81,12 @@ class TenureKeeper:
     def promised(self) -> int:
         """The guarantee that binds this leader: no less may be acknowledged by."""
         return self._holder.announced.binding
+
+    def learners(self, region: str) -> tuple[str, ...]:
+        """Returns the replicas of a region that have no vote in it yet, as its leader reported with its last grant;
+        none unless this replica leads the primary region.
+        """
+        return self._learners.get(region, ())
 
     def remaining_seconds(self) -> float:
         """For how long the tenure is held without another grant; 0 where none is needed."""
@@ -192,6 +200,7 @@ class TenureKeeper:
             if holder.active:
                 holder.end()
                 self._leaders.clear()
+                self._learners.clear()
             return
         needed = voters(() if state.topology is None else state.topology.region_names)
         if not holder.active or holder.epoch != state.epoch or self._term != status.term:
@@ -238,6 +247,7 @@ class TenureKeeper:
             region.name: [replica.peer_address for replica in region.replicas] for region in state.topology.regions
         }
         await self._link.keep_only({address for addresses in places.values() for address in addresses})
+        self._learners = {region: names for region, names in self._learners.items() if region in places}
         for region, addresses in places.items():
             asked = self._asking.setdefault(region, set())
             if len(asked) >= ROUNDS_PER_TENURE:
@@ -290,6 +300,7 @@ class TenureKeeper:
         if response.granted:
             self._voter_terms[region] = response.voter_term
             self._features.report(region, response.feature_level)
+            self._learners[region] = tuple(response.learners[:MAX_REPLICAS])
             self._holder.reported(response.data_epoch, response.revision)
             self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
             self._report()

@@ -82,6 +82,7 @@ class Voter:
             duration_ms=int(granted_seconds * 1000),
             voter_term=term,
             feature_level=self._group.status().feature_level,
+            learners=self._group.status().learners,
             data_epoch=state.epoch,
             revision=self._machine.revision,
         )

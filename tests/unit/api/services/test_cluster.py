@@ -47,7 +47,12 @@ class _Router:
 
 
 def _service(
-    *, router: _Router | None = None, learners: tuple[str, ...] = (), region: str = "us-east", **state: Any
+    *,
+    router: _Router | None = None,
+    learners: tuple[str, ...] = (),
+    reported: Callable[[str], tuple[str, ...]] = lambda _region: (),
+    region: str = "us-east",
+    **state: Any,
 ) -> ClusterService:
     machine: Any = SimpleNamespace(revision=7, state=region_state(**state))
     name = NAMES[0] if region == "us-east" else "orders-eu-west-0"
@@ -63,6 +68,7 @@ def _service(
         identity=Identity(region=region, replica=name, machine=machine, group=group),
         replicas=replicas,
         learners=lambda: replicas.learners,
+        reported_learners=reported,
         scheme="https",
     )
 
@@ -117,6 +123,15 @@ async def test_before_there_is_a_store_only_the_own_region_is_known() -> None:
 async def test_learners_of_the_own_region_are_marked() -> None:
     members = await _list(_service(learners=(NAMES[2],)))
     assert [member.name for member in members if member.isLearner] == [f"us-east/{NAMES[2]}"]
+
+
+async def test_learners_of_other_regions_are_marked_as_they_were_reported() -> None:
+    reported = {"eu-west": ("orders-eu-west-1",), "us-east": (NAMES[1],)}
+    service = _service(learners=(NAMES[2],), reported=lambda region: reported[region])
+    marked = [member.name for member in await _list(service, linearizable=True) if member.isLearner]
+    assert marked == ["eu-west/orders-eu-west-1", f"us-east/{NAMES[2]}"], (
+        "of the own region its Raft group knows better"
+    )
 
 
 async def test_a_linearizable_list_is_the_primarys_with_the_own_region_as_it_is_here() -> None:

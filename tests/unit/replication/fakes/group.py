@@ -22,6 +22,7 @@ class FakeGroup:
         self.answer_next: object = None
         self.committed_unapplied: list[bytes] = []  # what a new leader has in its log but has not applied yet
         self.leaving: tuple[str, ...] = ()
+        self.learners: tuple[str, ...] = ()
         self.released = False
         self.proposals = 0
         self.in_flight = 0
@@ -42,7 +43,17 @@ class FakeGroup:
         members = tuple(Member(name, f"{name}:2380") for name in self.names)
         since = 0.0 if role is Role.LEADER else None
         return GroupStatus(
-            self.names[0], role, self.leader, self.term, index, index, index, members, since, leaving=self.leaving
+            self.names[0],
+            role,
+            self.leader,
+            self.term,
+            index,
+            index,
+            index,
+            members,
+            since,
+            learners=self.learners,
+            leaving=self.leaving,
         )
 
     def in_touch(self) -> tuple[str, ...]:

@@ -113,6 +113,20 @@ async def test_fenced_regions_grant_no_more_and_tell_what_runs(regions) -> None:
         await west.controller.fence(pb.FenceRequest(store_id="another", epoch=3))
 
 
+async def test_the_primarys_leader_knows_the_learners_of_the_other_regions(regions) -> None:
+    _, (east, west, _) = await regions("east", "west", "asia", replicas=3)
+    west.group.learners = ("west-2",)
+    await eventually(lambda: east.replication.tenure.learners("west") == ("west-2",))
+    assert east.replication.tenure.learners("asia") == ()
+    assert west.replication.tenure.learners("west") == (), "nobody reports to it"
+    west.group.learners = ()
+    await eventually(lambda: east.replication.tenure.learners("west") == ())
+    west.group.learners = ("west-1", "west-2")
+    await eventually(lambda: len(east.replication.tenure.learners("west")) == 2)
+    await fence(east, 5)
+    await eventually(lambda: east.replication.tenure.learners("west") == (), what="nothing old is told afterwards")
+
+
 async def test_the_primary_region_can_be_fenced(regions) -> None:
     _, (east, _, _) = await regions("east", "west", "asia")
     await eventually(lambda: east.replication.tenure.held(1))
