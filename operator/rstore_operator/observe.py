@@ -54,6 +54,7 @@ async def observe(
         orphans=joined.orphans,
         free=joined.free,
         claims=home.claims(),
+        left_behind=sites.left_behind(joined.children, created_at),
         requested_bases=home.requested_bases(),
         elsewhere=sites.elsewhere,
         unanswered_seconds=replicas.unanswered_seconds(),

@@ -39,6 +39,7 @@ def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
         revision=str((meta.get("labels") or {}).get(REVISION_LABEL) or ""),
         image=str(containers[0].get("image") or ""),
         node=str((body.get("spec") or {}).get("nodeName") or ""),
+        grace_seconds=int(meta.get("deletionGracePeriodSeconds") or 0),
     )
 
 

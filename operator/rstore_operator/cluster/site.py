@@ -80,6 +80,11 @@ class Site:
         own = (body for body in self._watched.pods() if not is_of_former_store(body, children, created_at))
         return [pod for body in own if (pod := read_pod(body, self._host)) is not None]
 
+    def left_behind(self, children: Mapping[ChildKey, Body], created_at: str) -> dict[str, str]:
+        """Returns the pods of a store that was deleted before that one was created: the node of each, by name."""
+        former = (body for body in self._watched.pods() if is_of_former_store(body, children, created_at))
+        return {body["metadata"]["name"]: str((body.get("spec") or {}).get("nodeName") or "") for body in former}
+
     def archiver_pod(self) -> ArchiverPod | None:
         """Returns the archiver's pod, if there is one."""
         return newest_archiver(self._watched.pods())
@@ -216,3 +221,7 @@ class Sites:
     def pods(self, children: Mapping[ChildKey, Body], created_at: str) -> list[Pod]:
         """Returns the pods of every region, as the region's site shows them; ``children`` are the objects at home."""
         return [pod for site in self for pod in site.pods(children, created_at) if self.of(pod.region) is site]
+
+    def left_behind(self, children: Mapping[ChildKey, Body], created_at: str) -> dict[str, str]:
+        """Returns what :meth:`Site.left_behind` does, of every site."""
+        return {name: node for site in self for name, node in site.left_behind(children, created_at).items()}

@@ -13,6 +13,7 @@ Lack = tuple[str, str]
 """What is the matter, and the name of the pod (or of the StatefulSet) that it is the matter with."""
 
 ABSENT, WAITING, UNREADY, NO_SET, PRESENT = "Absent", "Waiting", "Unready", "NoStatefulSet", "Present"
+ENDING = "Ending"
 """The kinds of lacks that are remembered; ``PRESENT`` is when a pod was last there."""
 
 
@@ -27,6 +28,7 @@ def lacks_since(
         lacks = [(ABSENT, name) for name in missing]
         lacks += [(WAITING, pod.name) for pod in pods if why_not_started(pod, observed)]
         lacks += [(UNREADY, pod.name) for pod in pods if not pod.ready and not pod.terminating]
+        lacks += [(ENDING, pod.name) for pod in pods if pod.terminating]
         if not pods and set_key(store, region) not in observed.children:
             lacks.append((NO_SET, names.region_object(store, region)))
         after |= {lack: before.get(lack, now_seconds) for lack in lacks}

@@ -188,6 +188,8 @@ class Pod:
     image: str = ""
     node: str = ""
     """The node that it was given to; "" until it has one."""
+    grace_seconds: int = 0
+    """How long it may take to end, once it is terminating."""
 
 
 CLAIM = "PersistentVolumeClaim"
@@ -278,6 +280,8 @@ class Observed:
     """The claims of volumes with the store's label, by name."""
     elsewhere: frozenset[str] = frozenset()
     """Regions whose objects are in another cluster, so that ``children`` and ``claims`` have none of them."""
+    left_behind: Mapping[str, str] = field(default_factory=dict)
+    """Pods of a deleted store of the same name that have not ended: the node of each, by name."""
     refusals: Mapping[ChildKey, str] = field(default_factory=dict)
     """Why pods of a StatefulSet could not be created, or a claim is not bound, by that object, as its newest event
     reports."""

@@ -16,6 +16,7 @@ from rstore_api.domain import names
 
 from rstore_operator.facts.lacks import (
     ABSENT,
+    ENDING,
     NO_SET,
     PRESENT,
     WAITING,
@@ -39,6 +40,8 @@ ASK_FIRST_SECONDS, ASK_SELDOM_SECONDS = 10.0, 60.0
 """Bounds of the time between two looks at one StatefulSet's events; it grows with the time that a pod is missing."""
 OLDER_SECONDS = 30.0
 """By how much an event may seem older than the absence that it explains: clocks differ, events have whole seconds."""
+LATE_SECONDS = 60.0
+"""The kubelet of a pod that has had so much longer to end than it may take does not answer."""
 UNBOUND_REASONS = ("ProvisioningFailed", "FailedBinding")
 """Reasons of the events that say why a claim is not bound: by a provisioner, and where there is none."""
 SHOWN_KINDS = 3
@@ -162,13 +165,19 @@ def _region(store: str, region: str, observed: Observed, memory: Memory, *, paus
     problems: dict[str, list[str]] = {}
     lasts = bool(absent)
     longest = max((seconds[ABSENT, name] for name in absent), default=0.0)
-    if absent:
+    for name in absent:
         why = observed.refusals.get(set_key(store, region)) or f"see the events of StatefulSet/{stateful_set}"
-        problems[f"no pod was created; {why[:SHOWN_MESSAGE]}"] = list(absent)
+        if name in observed.left_behind:
+            why = f"one of a deleted store has its name, and {_silent(observed.left_behind[name])}"
+        problems.setdefault(f"no pod was created; {why[:SHOWN_MESSAGE]}", []).append(name)
     if not paused and seconds.get((NO_SET, stateful_set), 0.0) >= STUCK_SECONDS:
         lasts = True
         problems["no pod was created; the StatefulSet does not exist yet"] = [stateful_set]
     for pod in observed.region(region).pods:
+        ending = seconds.get((ENDING, pod.name), 0.0)
+        if ending >= pod.grace_seconds + LATE_SECONDS:
+            problems.setdefault(f"it is being deleted, and {_silent(pod.node)}", []).append(pod.name)
+            lasts, longest = True, max(longest, ending)
         why = why_not_started(pod, observed)
         waited = seconds.get((WAITING, pod.name), 0.0)
         if why and (pod.problem or waited >= GRACE_SECONDS):
@@ -181,6 +190,10 @@ def _region(store: str, region: str, observed: Observed, memory: Memory, *, paus
     text = "; ".join(f"{', '.join(pods)}: {problem}" for problem, pods in shown)
     created = not absent and (NO_SET, stateful_set) not in seconds
     return Lacking(NOT_STARTED if created else NOT_CREATED, text, lasts, longest >= GIVEN_UP_SECONDS)
+
+
+def _silent(node: str) -> str:
+    return f"node {node} does not report that it has ended"
 
 
 def _absent(store: str, region: str, observed: Observed, memory: Memory) -> tuple[str, ...]:

@@ -27,6 +27,19 @@ def pod(region: str, ip: str) -> dict[str, Any]:
     return {"metadata": meta, "status": {"phase": "Running", "podIP": ip}}
 
 
+LEFT_BEHIND: dict[str, Any] = {
+    "metadata": {
+        **pod("us-east", "")["metadata"],
+        "name": "orders-us-east-1",
+        "ownerReferences": [{"kind": "StatefulSet", "uid": "former", "controller": True}],
+        "creationTimestamp": "2025-12-31T00:00:00Z",
+        "deletionTimestamp": "2025-12-31T23:00:00Z",
+    },
+    "spec": {"nodeName": "node-7"},
+}
+"""A pod of a deleted store of the same name, which its kubelet does not end."""
+
+
 @dataclass
 class Cluster:
     """The Kubernetes API and the watches of one cluster."""
@@ -87,7 +100,7 @@ class FakeReplicas:
 @pytest.fixture
 def here() -> Cluster:
     # A pod with the label of a region that is elsewhere is none of that region's replicas.
-    return Cluster([pod("us-east", "10.0.0.1"), pod("eu-west", "10.0.0.66")])
+    return Cluster([pod("us-east", "10.0.0.1"), pod("eu-west", "10.0.0.66"), LEFT_BEHIND])
 
 
 @pytest.fixture
@@ -127,6 +140,7 @@ async def test_each_region_is_looked_at_where_it_is(look: tuple[FakeReplicas, Ob
         "eu-west": ["10.9.0.1"],
     }
     assert observed.elsewhere == {"eu-west"}
+    assert observed.left_behind == {"orders-us-east-1": "node-7"}
     assert not observed.children
     assert not observed.foreign, "names that are taken elsewhere are free here"
 

@@ -294,7 +294,12 @@ def test_a_running_store_says_why_a_replica_is_missing(problem: str, said: str) 
 
 
 def lacking_row(
-    *pods: Pod, wanted: int = 1, existing: bool = True, claims: tuple[Claim, ...] = (), refused: str = ""
+    *pods: Pod,
+    wanted: int = 1,
+    existing: bool = True,
+    claims: tuple[Claim, ...] = (),
+    refused: str = "",
+    left_behind: str = "",
 ) -> Observed:
     child = {"metadata": {"name": SET, "uid": "u"}, "spec": {"replicas": wanted}}
     return Observed(
@@ -302,11 +307,13 @@ def lacking_row(
         children={("StatefulSet", SET): child} if existing else {},
         claims={claim.name: claim for claim in claims},
         refusals={("StatefulSet", SET): refused} if refused else {},
+        left_behind={left_behind: "node-7"} if left_behind else {},
     )
 
 
 RUNNING = Pod(f"{SET}-0", "us-east", "10.0.0.1", ready=True)
 PULLING = Pod(f"{SET}-0", "us-east", "10.0.0.1", ready=False, problem="ErrImagePull: no such image")
+ENDING = Pod(f"{SET}-0", "us-east", "10.0.0.1", ready=True, terminating=True, node="n7", grace_seconds=60)
 UNPLACED = Pod(f"{SET}-0", "us-east", "", ready=False)
 UNBOUND = Claim(f"data-{SET}-0", "10Gi", "", bound=False, storage_class="fast")
 LACK_ROWS: list[tuple[str, Observed, float, bool, tuple[str, str, bool] | None]] = [
@@ -323,6 +330,11 @@ LACK_ROWS: list[tuple[str, Observed, float, bool, tuple[str, str, bool] | None]]
     ("its volume is late", lacking_row(UNPLACED, claims=(UNBOUND,)), 4, False, None),
     ("its volume is not bound", lacking_row(UNPLACED, claims=(UNBOUND,)), 6, False,
      (NOT_STARTED, "StorageClass fast is not bound", False)),
+    ("it is being deleted", lacking_row(ENDING), 119, False, None),
+    ("its node does not end it", lacking_row(ENDING), 121, False,
+     (NOT_STARTED, f"{SET}-0: it is being deleted, and node n7 does not report that it has ended", True)),
+    ("one of a deleted store has its name", lacking_row(left_behind=f"{SET}-0"), 6, False,
+     (NOT_CREATED, "one of a deleted store has its name, and node node-7 does not report", True)),
 ]  # fmt: skip
 
 
