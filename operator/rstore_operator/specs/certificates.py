@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, wraps
 from hashlib import sha256
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -36,6 +36,7 @@ CHECKED = 8192
 """Results of each check that are kept, in 0.2 KiB each: the same certificates of hundreds of stores are looked at again
 and again."""
 T = TypeVar("T")
+P = ParamSpec("P")
 AuthorityKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -119,17 +120,17 @@ def authority_problem(pair: KeyPair, now: datetime) -> str:
     return ""
 
 
-def _kept(check: Callable[[bytes, bytes], T]) -> Callable[[bytes, bytes], T]:
-    """Returns the check of two texts with its newest results kept, by a digest of the texts and not the texts."""
+def _kept(check: Callable[P, T]) -> Callable[P, T]:
+    """Returns the check with its newest results kept, by a digest of what it was given and not by that itself."""
     results: dict[bytes, T] = {}
 
     @wraps(check)
-    def checked(first: bytes, second: bytes) -> T:
-        key = sha256(sha256(first).digest() + second).digest()
+    def checked(*given: P.args, **named: P.kwargs) -> T:
+        key = sha256(repr((given, named)).encode()).digest()
         if key not in results:
             if len(results) >= CHECKED:
                 del results[next(iter(results))]
-            results[key] = check(first, second)
+            results[key] = check(*given, **named)
         return results[key]
 
     return checked
@@ -205,12 +206,19 @@ def certificate_problem(pair: KeyPair, authorities: Iterable[bytes], request: Ce
         return f"{UNUSABLE}: it has expired"
     if certificate.not_valid_before_utc.timestamp() < request.valid_from:
         return f"{UNUSABLE}: it was revoked"
-    if certificate.subject != _subject(request):
+    if problem := _names_problem(pair.certificate, request):
+        return problem
+    return "two thirds of its lifetime have passed" if now >= _renewal_time(certificate) else ""
+
+
+@_kept
+def _names_problem(certificate: bytes, request: CertificateRequest) -> str:
+    """Which names of the certificate are not those that were asked for; "" if all are."""
+    loaded = _loaded(certificate)
+    if loaded.subject != _subject(request):
         return "it is for another name"
-    if _names_of(certificate) != frozenset(_alternative_names(request)):
+    if _names_of(loaded) != frozenset(_alternative_names(request)):
         return "it is for other host names or addresses"
-    if now >= _renewal_time(certificate):
-        return "two thirds of its lifetime have passed"
     return ""
 
 

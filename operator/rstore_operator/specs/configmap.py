@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from rstore_api.domain import access, limits, names
 from rstore_api.domain.access import AccessRules, RulesError
 
@@ -76,7 +76,7 @@ def access_rules(live: Mapping[str, Any] | None) -> AccessRules | None:
 
 def config_map(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:
     """The ConfigMap that carries the file."""
-    text = json.dumps(replica_config(ref, spec, region), indent=2) + "\n"
+    text = msgspec.json.format(msgspec.json.encode(replica_config(ref, spec, region)), indent=2).decode() + "\n"
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

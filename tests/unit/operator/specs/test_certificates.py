@@ -34,6 +34,13 @@ def test_a_fresh_certificate_is_good_and_stays_so_for_two_thirds_of_its_life() -
     assert "two thirds" in late
 
 
+def test_what_is_remembered_of_one_request_is_not_the_answer_to_another() -> None:
+    others = [replace(REQUEST, common_name="else"), replace(REQUEST, dns_names=("else.example",))]
+    for _ in range(2):
+        problems = [certificate_problem(GOOD, [AUTHORITY.certificate], one, NOW) for one in (REQUEST, *others)]
+        assert problems == ["", "it is for another name", "it is for other host names or addresses"]
+
+
 def test_it_is_accepted_by_a_strict_verifier_for_its_names_only() -> None:
     store = verification.Store([x509.load_pem_x509_certificate(AUTHORITY.certificate)])
     builder = verification.PolicyBuilder().store(store).time(NOW)

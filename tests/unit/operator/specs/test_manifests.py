@@ -13,7 +13,7 @@ from rstore_operator.planning.children.compare import change_needed, covers
 from rstore_operator.resource.model import UNKNOWN_PODS, OperatorPods, Placement, PodsSpec, ReplicaImage, StoreRef
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
-from rstore_operator.specs.configmap import config_map
+from rstore_operator.specs.configmap import config_map, replica_config
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.network_policy import network_policy
 from rstore_operator.specs.pdb import disruption_budget
@@ -131,6 +131,13 @@ def test_placement_defaults_to_the_regions_nodes_and_can_be_replaced() -> None:
     assert placed["affinity"] == {"nodeAffinity": {}}
     assert placed["tolerations"] == [{"operator": "Exists"}]
     assert "topologySpreadConstraints" not in placed
+
+
+def test_the_configuration_is_the_same_text_as_of_earlier_versions() -> None:
+    """Else the ConfigMaps of all stores would be written anew after an upgrade."""
+    region = SPEC.regions[0]
+    text = config_map(REF, SPEC, region)["data"]["replica.json"]
+    assert text == json.dumps(replica_config(REF, SPEC, region), indent=2) + "\n"
 
 
 def test_the_configuration_names_members_and_no_paths() -> None:
