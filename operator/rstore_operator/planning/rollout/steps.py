@@ -175,12 +175,14 @@ def _image(scene: RolloutScene) -> str:
 
 # ---------------------------------------------------------------------------------------------- what is in the way
 def _waits(scene: RolloutScene, without: str = "") -> str:
+    """What has to be waited for before another pod goes, or the pod ``without``: as it does not run, it is what the
+    budget of its region has allowed already."""
     why = why_not_whole(scene.in_order, scene.observed, scene.primary, scene.epoch, without=without)
     if why:
         return why
     for region in scene.in_order:
         budget = scene.observed.children.get(("PodDisruptionBudget", names.region_object(scene.store, region.name)))
-        if region.outdated and not disruptions_allowed(budget):
+        if region.outdated and not without and not disruptions_allowed(budget):
             return f"the PodDisruptionBudget of {region.name}, which allows no disruption"
     return "" if scene.turn.granted else f"its turn: {scene.turn.why}"
 

@@ -327,6 +327,7 @@ STRANDED = with_pod(region("eu", "non"), 2, ready=False, ip="", node="", problem
     ("regions", "changes", "expected"),
     [
         ((US, STRANDED, DONE_AP), {}, "s-eu-2 data-s-eu-2"),
+        ((US, STRANDED, DONE_AP), {"disruptions": 0}, "s-eu-2 data-s-eu-2"),
         ((US, STRANDED, DONE_AP), {"seconds": 9.9}, ""),
         ((US, STRANDED, DONE_AP), {"not_now": "the change of primary"}, ""),
         ((US, STRANDED, DONE_AP), {"turn": Turn(False, "another store rolls")}, ""),
@@ -345,10 +346,12 @@ def test_a_new_pod_that_cannot_be_where_its_volume_is_gets_another(
     seen = scene(*regions)
     names = [one.name for of in regions for one in of.seen.pods]
     claims = {f"data-{name}": Claim(f"data-{name}", "1Gi", "1Gi", bound=True, uid="c") for name in names}
-    waited = {(WAITING, name): changes.pop("seconds", 10.0) for name in ("s-eu-2", "s-ap-0")}
-    rollout = plan_rollout(
-        replace(seen, observed=replace(seen.observed, claims=claims), lacking_seconds=waited, shown=True, **changes)
-    )
+    waited = {(WAITING, name): changes.get("seconds", 10.0) for name in ("s-eu-2", "s-ap-0")}
+    budget = {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "disruptionsAllowed": 0}}
+    budgets = {("PodDisruptionBudget", "s-eu"): budget} if "disruptions" in changes else {}
+    changes = {name: value for name, value in changes.items() if name not in ("seconds", "disruptions")}
+    observed = replace(seen.observed, claims=claims, children=budgets)
+    rollout = plan_rollout(replace(seen, observed=observed, lacking_seconds=waited, shown=True, **changes))
     assert not rollout.repairs
     step = rollout.step
     assert (f"{step.name} {step.claim}" if isinstance(step, DeletePod) else "") == expected
