@@ -51,7 +51,7 @@ async def test_the_refusal_of_a_pod_is_shown(store):
 
         async def shown() -> bool:
             condition = await degraded(store, name)
-            return condition["status"] == "True" and "no pod was created; create Pod" in condition["message"]
+            return condition["status"] == "True" and "no pod was created; create pod" in condition["message"].lower()
 
         await wait_until(shown, what="the refusal in the condition Degraded")
         assert f'serviceaccount "{name}" not found' in (await degraded(store, name))["message"]

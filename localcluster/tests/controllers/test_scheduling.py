@@ -94,3 +94,12 @@ def test_topology_spread_that_must_hold() -> None:
     }
     bound = [pod("x", "n1", {"a": "b"}), pod("y", "n2", {"a": "b"}), pod("z", "n3"), pod("w", "n3")]
     assert choose(pod(labels={"a": "b"}, topologySpreadConstraints=[constraint]), NODES, bound).node == "n3"
+
+
+def test_a_pod_goes_where_its_volumes_can_be_used() -> None:
+    expression = {"key": "topology.kubernetes.io/region", "operator": "In", "values": ["eu-west"]}
+    there = {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}}
+    assert choose(pod(), NODES, [], [{"spec": {}}, there]).node == "n2"
+    refused = choose(pod(nodeSelector={"topology.kubernetes.io/region": "us-east"}), NODES, [], [there])
+    assert refused.node is None
+    assert "node(s) didn't match PersistentVolume's node affinity" in choose(pod(), NODES[:1], [], [there]).message

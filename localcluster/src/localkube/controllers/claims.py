@@ -11,7 +11,7 @@ from localkube.apiserver.errors import ApiError
 from localkube.apiserver.schema.quantity import parse
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
-from localkube.controllers.objects import Key, is_deleting, key_of, meta, uid_of
+from localkube.controllers.objects import Key, claims_of, is_deleting, key_of, meta, uid_of
 from localkube.controllers.resources import PODS, PVCS, PVS, STORAGE_CLASSES, Obj
 
 PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
@@ -220,12 +220,6 @@ def same_claim(one: Obj, other: Obj) -> bool:
 def provisioned_here(volume: Obj) -> bool:
     """Returns whether the local cluster made a volume, so that it can make it larger."""
     return (meta(volume).get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER
-
-
-def claims_of(pod: Obj) -> list[str]:
-    """Names of the claims a pod mounts."""
-    volumes = pod["spec"].get("volumes") or []
-    return [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
 
 
 def unsupported(claim: Obj) -> str | None:

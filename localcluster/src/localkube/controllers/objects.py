@@ -169,6 +169,12 @@ def pod_available(pod: Obj, min_ready_seconds: int, now: float) -> bool:
     return min_ready_seconds <= 0 or (since is not None and now - since >= min_ready_seconds)
 
 
+def claims_of(pod: Obj) -> list[str]:
+    """Names of the claims a pod mounts."""
+    volumes = pod["spec"].get("volumes") or []
+    return [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+
+
 def pod_finished(pod: Obj) -> bool:
     """Returns whether the pod's phase is Succeeded or Failed."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

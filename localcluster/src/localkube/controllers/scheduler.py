@@ -7,8 +7,8 @@ import copy
 from localkube.apiserver.errors import ApiError
 from localkube.controllers.engine import Controller
 from localkube.controllers.informer import Change
-from localkube.controllers.objects import Key, is_deleting, key_of, meta, set_condition, uid_of
-from localkube.controllers.resources import NODES, PODS, Obj
+from localkube.controllers.objects import Key, claims_of, is_deleting, key_of, meta, set_condition, uid_of
+from localkube.controllers.resources import NODES, PODS, PVCS, PVS, Obj
 from localkube.controllers.scheduling import choose
 
 RETRY_SECONDS = 5.0
@@ -22,6 +22,8 @@ class Scheduler(Controller):
     def setup(self) -> None:
         """Wake by new pods; by nodes and by pods that leave, for those that wait."""
         self.context.informers.of(PODS).subscribe(self._on_pod)
+        for resource in (PVCS, PVS):
+            self.context.informers.of(resource)  # filled before the first pod is placed
         self.context.informers.of(NODES).subscribe(lambda _c, _o, _n: self._retry_waiting())
 
     def _on_pod(self, change: Change, _old: Obj | None, pod: Obj) -> None:
@@ -42,12 +44,19 @@ class Scheduler(Controller):
             return None
         nodes = self.context.informers.of(NODES).items()
         bound = [p for p in self.context.informers.of(PODS).items() if p["spec"].get("nodeName")]
-        decision = choose(pod, nodes, bound)
+        decision = choose(pod, nodes, bound, self._volumes(pod))
         if decision.node is not None:
             await self._bind(pod, decision.node)
             return None
         await self._report(pod, decision.message)
         return RETRY_SECONDS
+
+    def _volumes(self, pod: Obj) -> list[Obj]:
+        """Returns the volumes that the pod's claims are bound to."""
+        claims = [self.context.informers.of(PVCS).get(meta(pod)["namespace"], name) for name in claims_of(pod)]
+        names = [claim["spec"].get("volumeName") or "" for claim in claims if claim is not None]
+        volumes = [self.context.informers.of(PVS).get("", name) for name in names]
+        return [volume for volume in volumes if volume is not None]
 
     async def _bind(self, pod: Obj, node: str) -> None:
         try:

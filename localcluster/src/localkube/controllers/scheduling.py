@@ -1,8 +1,8 @@
 """On which nodes a pod may run, and which of them is best.
 
-Supported: nodeName, nodeSelector, node affinity, taints, unschedulable nodes, required pod affinity and anti-affinity,
-topology spread with DoNotSchedule. Of preferences, those for nodes are weighed: among the best nodes the one with the
-fewest pods wins. Resources are not.
+Supported: nodeName, nodeSelector, node affinity of pods and of volumes, taints, unschedulable nodes, required pod
+affinity and anti-affinity, topology spread with DoNotSchedule. Of preferences, those for nodes are weighed: among the
+best nodes the one with the fewest pods wins. Resources are not.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ class Decision:
     message: str = ""
 
 
-def choose(pod: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> Decision:
-    """Returns the node for a pod; `pods` are all bound pods of the cluster."""
+def choose(pod: Obj, nodes: Sequence[Obj], pods: Sequence[Obj], volumes: Sequence[Obj] = ()) -> Decision:
+    """Returns the node for a pod; `pods` are all bound pods of the cluster, `volumes` those that the pod's claims are
+    bound to."""
     reasons: dict[str, int] = {}
     fitting = []
     for node in nodes:
-        why = refusal(pod, node, nodes, pods)
+        why = refusal(pod, node, nodes, pods, volumes)
         if why is None:
             fitting.append(node)
         else:
@@ -52,7 +53,7 @@ def preference(pod: Obj, node: Obj) -> int:
     return sum(term["weight"] for term in terms if term_matches(term["preference"], node))
 
 
-def refusal(pod: Obj, node: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> str | None:
+def refusal(pod: Obj, node: Obj, nodes: Sequence[Obj], pods: Sequence[Obj], volumes: Sequence[Obj] = ()) -> str | None:
     """Returns why a node cannot take a pod, None when it can."""
     spec = pod["spec"]
     if node["spec"].get("unschedulable"):
@@ -67,11 +68,19 @@ def refusal(pod: Obj, node: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> s
     taint = untolerated(spec.get("tolerations") or [], node["spec"].get("taints") or [])
     if taint is not None:
         return f"node(s) had untolerated taint {{{taint.get('key')}: {taint.get('value', '')}}}"
+    if not all(_reaches(node, volume) for volume in volumes):
+        return "node(s) didn't match PersistentVolume's node affinity"
     if not _pod_affinity(pod, node, nodes, pods):
         return "node(s) didn't match pod affinity/anti-affinity rules"
     if not _spread(pod, node, nodes, pods):
         return "node(s) didn't match pod topology spread constraints"
     return None
+
+
+def _reaches(node: Obj, volume: Obj) -> bool:
+    """Whether a volume can be used on a node."""
+    required = (volume["spec"].get("nodeAffinity") or {}).get("required")
+    return required is None or any(term_matches(term, node) for term in required.get("nodeSelectorTerms") or [])
 
 
 def term_matches(term: Mapping[str, Any], node: Obj) -> bool:

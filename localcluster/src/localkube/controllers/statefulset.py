@@ -148,7 +148,7 @@ class StatefulSetController(Controller):
         try:
             await self.api.create(PODS, namespace, build_pod(sts, template, revision, action.ordinal))
             self._event(
-                sts, "Normal", "SuccessfulCreate", f"create Pod {name} in StatefulSet {meta(sts)['name']} successful"
+                sts, "Normal", "SuccessfulCreate", f"Create Pod {name} in StatefulSet {meta(sts)['name']} successful"
             )
         except ApiError as error:
             if error.already_exists:
@@ -159,7 +159,7 @@ class StatefulSetController(Controller):
                 sts,
                 "Warning",
                 "FailedCreate",
-                f"create Pod {name} in StatefulSet {meta(sts)['name']} failed error: {error.message}",
+                f"Create Pod {name} in StatefulSet {meta(sts)['name']} failed error: {error.message}",
             )
             raise
 
@@ -178,7 +178,7 @@ class StatefulSetController(Controller):
             sts,
             "Normal",
             "SuccessfulDelete",
-            f"delete Pod {action.name} in StatefulSet {meta(sts)['name']} successful",
+            f"Delete Pod {action.name} in StatefulSet {meta(sts)['name']} successful",
         )
 
     async def _retention(self, sts: Obj, pods: list[Obj]) -> None:
