@@ -46,6 +46,21 @@ BAD = {
         {"regions": VALID["spec"]["regions"], "security": {"sharedClient": {"revokedBefore": "now"}}},
         "revokedBefore",
     ),
+    "client endpoint with a scheme": (
+        {"regions": [{"name": "us-east", "clientEndpoints": ["https://orders.example.com:2379"]}]},
+        "must be host:port without a scheme",
+    ),
+    "client endpoint of two regions": (
+        {"regions": [{"name": name, "clientEndpoints": ["lb:2379"]} for name in ("us-east", "eu-west")]},
+        "two regions must not have the same clientEndpoints",
+    ),
+    "client endpoints of too many names": (
+        {
+            "regions": [{"name": "us-east", "clientEndpoints": [f"{name}-{{ordinal}}:2379" for name in "abc"]}],
+            "security": {"tls": {"subjectAltNames": [f"{number}.example.com" for number in range(6)]}},
+        },
+        "must together be at most 32 names",
+    ),
     "unknown field": ({"regions": VALID["spec"]["regions"], "replikation": {}}, "replikation"),
 }
 

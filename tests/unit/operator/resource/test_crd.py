@@ -177,7 +177,8 @@ EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*.yaml")) if "kind
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_are_valid(path: Path) -> None:
-    document = yaml.safe_load(path.read_text())
+    documents = list(yaml.safe_load_all(path.read_text()))
+    [document] = [each for each in documents if each["kind"] == "ReplicatedStore"]
     ref = StoreRef("default", document["metadata"]["name"], "uid")
     spec, problems = read_spec(ref, with_defaults(SPEC, document["spec"]))
     assert problems == ()
