@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rstore_backup.card import Card
 from rstore_backup.errors import AccessRefused, ArchiveError, Damaged, DestinationInvalid, WrongStore
-from rstore_backup.objects import ObjectStore
-from rstore_backup.restoring.catalogue import read_card
+from rstore_backup.restoring import archives
+from rstore_backup.restoring.archives import Archive
 from rstore_backup.restoring.key_table import TableUnusable
 from rstore_backup.restoring.plan import AtRevision, AtTime, Latest, Target
-from rstore_backup.stores import Below, open_store
+from rstore_backup.stores import open_store
 
 from rstore_cli.cluster import Cluster, Object
 from rstore_cli.errors import CliError, UsageError
@@ -69,19 +68,6 @@ TemporaryOption = Annotated[
 
 
 @dataclass(frozen=True)
-class Archive:
-    """The archive of one store."""
-
-    objects: ObjectStore
-    card: Card
-
-    @property
-    def described(self) -> str:
-        """The store, for a person."""
-        return f"{self.card.namespace}/{self.card.name} ({self.card.store_id})"
-
-
-@dataclass(frozen=True)
 class Place:
     """Where to look. ``store_id``: None for whichever store's archive is there."""
 
@@ -113,17 +99,7 @@ async def place_of(cluster: Cluster, text: str, endpoint_url: str, store_id: str
 
 async def archives_in(place: Place) -> list[Archive]:
     """Returns the archives in a destination, in the order of their stores' ids. Raises CliError, ArchiveError."""
-    root = open_store(place.destination, place.endpoint_url)
-    if place.store_id is not None:
-        objects = Below(root, place.store_id)
-        return [Archive(objects, await read_card(objects, place.store_id))]
-    found: list[Archive] = []
-    for folder in await root.folders(""):
-        objects = Below(root, folder)
-        try:
-            found.append(Archive(objects, await read_card(objects, folder)))
-        except WrongStore:
-            continue  # a folder of something else
+    found = await archives.archives_in(open_store(place.destination, place.endpoint_url), place.store_id)
     if not found:
         raise CliError(
             f"there is no archive in {place.destination}", hint="an archive has a folder with the store's id there"

@@ -21,6 +21,7 @@ from rstore_operator.cluster.dials import Dials
 from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.refusals import Refusals
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.cluster.restorer import RestorerView, source_of
 from rstore_operator.cluster.site import Sites
 from rstore_operator.cluster.spares import Spares
 from rstore_operator.facts.actions import Notice, RemoveAnnotations
@@ -35,6 +36,7 @@ from rstore_operator.planner.rest import STANDS_SECONDS, Rest, look_again, rest_
 from rstore_operator.planning import hashes
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
+from rstore_operator.planning.restoring import pinned_of
 from rstore_operator.planning.rollout.turns import Turns
 from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import (
@@ -45,7 +47,7 @@ from rstore_operator.resource.model import (
     ReplicaImage,
 )
 from rstore_operator.resource.significance import due
-from rstore_operator.resource.state import OperatorName, StoreStatus
+from rstore_operator.resource.state import BootstrapPhase, OperatorName, StoreStatus
 from rstore_operator.resource.state_json import (
     conditions_to_json,
     merge_patch,
@@ -147,6 +149,7 @@ class Reconciler:
         self._memory = Memory()
         self._refusals = Refusals(self._home, self._now, clock)
         self._archiver = ArchiverView(self._home, clock)
+        self._restorer = RestorerView(self._home, clock)
 
     @property
     def memory(self) -> Memory:
@@ -158,6 +161,7 @@ class Reconciler:
         await self._hash_rounds.close()
         await self._refusals.close()
         await self._archiver.close()
+        await self._restorer.close()
         await self._actor.close()
         await self._replicas.close()
         self._pace.forget(self._key)
@@ -293,7 +297,14 @@ class Reconciler:
         archiver = await self._archiver.look(
             raw_backup_of(body), patience_seconds=0.0 if self._memory.watch_closely else ARCHIVER_SECONDS
         )
-        observed = replace(observed, archiver=archiver)
+        restoring = status.bootstrap is not None and status.bootstrap.phase is BootstrapPhase.RESTORING
+        pinned = pinned_of(status.bootstrap)
+        restorer = await self._restorer.look(
+            source_of(body) if restoring else None,
+            pinned.text if pinned is not None else "",
+            patience_seconds=ARCHIVER_SECONDS,
+        )
+        observed = replace(observed, archiver=archiver, restorer=restorer)
         moment = Moment(self._now(), self._clock())
         self._memory = remember(self._memory, self._ref.name, observed, status, moment)
         staying = staying_regions(observed, status)

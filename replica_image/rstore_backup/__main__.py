@@ -1,4 +1,5 @@
-"""``python -m rstore_backup archive``: arguments, signals, exit codes (0 stopped as asked, 1 failed, 2 usage)."""
+"""``python -m rstore_backup archive`` and ``restore``: arguments, signals, exit codes (0 stopped as asked, 1 failed,
+2 usage)."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ from rstore_api.tls import TlsFiles
 from rstore_backup.archiver.process import ArchiverProcess, read_config
 from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.config import ConfigError
+from rstore_backup.restorer import process as restorer
+from rstore_backup.restorer.process import RestorerProcess
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -32,21 +35,26 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     archive = commands.add_parser("archive", help="write the archive of one store, until stopped")
     archive.add_argument("--config", type=Path, required=True, help="the store's archive.json")
-    archive.add_argument("--tls-dir", type=Path, required=True, help="directory with ca.crt, tls.crt and tls.key")
-    archive.add_argument("--folder", type=Path, help="what a destination of file:/// stands for")
     archive.add_argument("--drill-folder", type=Path, help="an empty folder for temporary files of drills alone")
     archive.add_argument("--drill-bytes", type=int, help="the most that a drill puts there")
-    archive.add_argument(
-        "--listen-host",
-        default=os.environ.get("RSTORE_LISTEN_HOST") or EVERY_ADDRESS,
-        help="address of the HTTP port (default: $RSTORE_LISTEN_HOST, else all)",
-    )
-    archive.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+    restore = commands.add_parser("restore", help="fill a new store from an archive, and report that until stopped")
+    restore.add_argument("--config", type=Path, required=True, help="the store's restore.json")
+    restore.add_argument("--scratch-folder", type=Path, help="an empty folder for its temporary file alone")
+    restore.add_argument("--scratch-bytes", type=int, help="the most that it puts there")
+    for command in (archive, restore):
+        command.add_argument("--tls-dir", type=Path, required=True, help="directory with ca.crt, tls.crt and tls.key")
+        command.add_argument("--folder", type=Path, help="what a destination of file:/// stands for")
+        command.add_argument(
+            "--listen-host",
+            default=os.environ.get("RSTORE_LISTEN_HOST") or EVERY_ADDRESS,
+            help="address of the HTTP port (default: $RSTORE_LISTEN_HOST, else all)",
+        )
+        command.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
     return parser.parse_args(arguments)
 
 
-async def run(process: ArchiverProcess) -> int:
-    """Runs the archiver until SIGTERM or SIGINT; the exit code. A second signal exits at once."""
+async def run(process: ArchiverProcess | RestorerProcess) -> int:
+    """Runs the process until SIGTERM or SIGINT; the exit code. A second signal exits at once."""
     keep_running()
     log = get_logger("rstore_backup")
     asked = asyncio.Event()
@@ -76,17 +84,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     configure(chosen.log_level)
     try:
-        config = read_config(chosen.config)
+        process = _archiver(chosen) if chosen.command == "archive" else _restorer(chosen)
     except ConfigError as error:
         get_logger("rstore_backup").error("configuration_refused", reason=str(error))
         return EXIT_USAGE
-    configure(chosen.log_level, store=config.name)
-    tls = TlsFiles.in_directory(chosen.tls_dir)
-    scratch = Scratch(chosen.drill_folder, chosen.drill_bytes) if chosen.drill_folder is not None else None
-    process = ArchiverProcess(
-        chosen.config, config, tls=tls, listen_host=chosen.listen_host, folder=chosen.folder, scratch=scratch
-    )
     return uvloop.run(run(process))
+
+
+def _archiver(chosen: argparse.Namespace) -> ArchiverProcess:
+    config = read_config(chosen.config)
+    configure(chosen.log_level, store=config.name)
+    scratch = Scratch(chosen.drill_folder, chosen.drill_bytes) if chosen.drill_folder is not None else None
+    tls, host = TlsFiles.in_directory(chosen.tls_dir), chosen.listen_host
+    return ArchiverProcess(chosen.config, config, tls=tls, listen_host=host, folder=chosen.folder, scratch=scratch)
+
+
+def _restorer(chosen: argparse.Namespace) -> RestorerProcess:
+    config = restorer.read_config(chosen.config)
+    configure(chosen.log_level, store=config.name)
+    scratch = Scratch(chosen.scratch_folder, chosen.scratch_bytes) if chosen.scratch_folder is not None else None
+    tls, host = TlsFiles.in_directory(chosen.tls_dir), chosen.listen_host
+    return RestorerProcess(chosen.config, config, tls=tls, listen_host=host, folder=chosen.folder, scratch=scratch)
 
 
 if __name__ == "__main__":

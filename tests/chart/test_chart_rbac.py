@@ -33,7 +33,7 @@ OWNED = WATCHED | {"create", "patch", "delete"}
 USED: dict[tuple[str, str], set[str]] = {
     (GROUP, "replicatedstores"): WATCHED | {"patch"},  # watch; annotations, old finalizers
     (GROUP, "replicatedstores/status"): {"patch"},
-    (GROUP, "replicatedstorebackups"): {"list", "watch", "patch"},  # its owner
+    (GROUP, "replicatedstorebackups"): WATCHED | {"patch"},  # its owner; what a new store begins with
     (GROUP, "replicatedstorebackups/status"): {"patch"},
     (GROUP, "replicatedstores/finalizers"): {"update"},  # blockOwnerDeletion in owner references
     ("", "configmaps"): OWNED,
@@ -183,6 +183,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
         await site.adopt((kind, "x"), manifest)
         await site.apply(manifest, None)
         await site.delete((kind, "x"), "uid")
+    await site.requested_base("x")
     await site.update_requested_base(UpdateRequestedBase("x", "uid", "1", BaseStatus(), ()))
     await site.look_up_claim("x", "us-east")
     await site.grow_claim("x", "2Gi", "1")
@@ -227,6 +228,7 @@ def test_every_request_of_a_site_is_in_this_test() -> None:
         "store",
         "patch_status",
         "remove_annotations",
+        "requested_base",
         "update_requested_base",
         "live",
         "is_ours_to_use",

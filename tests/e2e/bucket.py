@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import md5
@@ -22,6 +23,20 @@ class Bucket:
         self.objects: dict[str, bytes] = {}
         self.endpoint = ""
         """Its address, while it is served."""
+        self.waiting = 0
+        """Requests for stalled objects that wait."""
+        self._stalled = ""
+        self._go_on = asyncio.Event()
+
+    def stall(self, part: str) -> None:
+        """Objects whose names have this part are not handed out, until :meth:`go_on`."""
+        self._stalled = part
+        self._go_on.clear()
+
+    def go_on(self) -> None:
+        """Everything is handed out again, also to those that wait."""
+        self._stalled = ""
+        self._go_on.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answers one request of the S3 API."""
@@ -42,6 +57,12 @@ class Bucket:
             return web.Response(status=204)
         if key not in self.objects:
             return _refused(404, "NoSuchKey", "The specified key does not exist")
+        if self._stalled and self._stalled in key:
+            self.waiting += 1
+            try:
+                await self._go_on.wait()
+            finally:
+                self.waiting -= 1
         return self._read(request, self.objects[key])
 
     def _read(self, request: web.Request, data: bytes) -> web.Response:

@@ -10,10 +10,10 @@ this list with what the code asks for.
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstores/status]
   verbs: [patch]
-# Bases that somebody asks for: their owner is the store unless they are to be retained.
+# Bases that somebody asks for: their owner is the store unless they are to be retained; read where a new store begins with one.
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstorebackups]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstorebackups/status]
   verbs: [patch]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rstore_backup.restoring.archives import Archive
 from rstore_backup.restoring.catalogue import Catalogue, read_catalogue
 from rstore_backup.restoring.plan import missing, time_of
 
-from rstore_cli.archives import Archive, Destination, EndpointUrlOption, StoreIdOption, archives_in, place_of
+from rstore_cli.archives import Destination, EndpointUrlOption, StoreIdOption, archives_in, place_of
 from rstore_cli.backup.described import base_data, branches_data, holes_data, spans_data
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster

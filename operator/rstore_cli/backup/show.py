@@ -8,9 +8,10 @@ import typer
 import yaml
 from rstore_backup import bases, names, segments
 from rstore_backup.errors import ObjectMissing
+from rstore_backup.restoring.archives import Archive
 from rstore_backup.restoring.plan import time_of
 
-from rstore_cli.archives import Archive, Destination, EndpointUrlOption, StoreIdOption, find_archive, place_of
+from rstore_cli.archives import Destination, EndpointUrlOption, StoreIdOption, find_archive, place_of
 from rstore_cli.backup.described import base_data
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster

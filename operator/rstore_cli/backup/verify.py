@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rstore_api.domain.hashes import format_hash
 from rstore_api.errors import Compacted
+from rstore_backup.restoring.archives import Archive
 from rstore_backup.restoring.plan import NotRestorable, Target, missing
 from rstore_backup.restoring.restore import restorable
 from rstore_backup.restoring.verifying import Checked
@@ -19,7 +20,6 @@ from rstore_backup.restoring.verifying import verify as check
 
 from rstore_cli.archives import (
     AT_HELP,
-    Archive,
     Destination,
     EndpointUrlOption,
     EpochOption,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress
+from rstore_backup.restoring.archives import Archive
 from rstore_backup.restoring.plan import Target
 from rstore_backup.restoring.restore import Restorable, restorable
 
-from rstore_cli.archives import Archive
 from rstore_cli.output import bars, emit, stderr
 from rstore_cli.restore.filling import fill_and_compare
 from rstore_cli.restore.into import Into

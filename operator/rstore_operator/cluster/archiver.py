@@ -111,11 +111,17 @@ class ArchiverView:
 async def fetch_report(ip: str, port: int = names.HTTP_PORT) -> Report:
     """Returns what the archiver at that address reports. Raises OSError, TimeoutError, aiohttp.ClientError and
     ReportError."""
+    return decode(await fetch(ip, port))
+
+
+async def fetch(ip: str, port: int, parameters: Mapping[str, str] | None = None) -> bytes:
+    """Returns the report of an archiver or a restorer at that address. Raises OSError, TimeoutError,
+    aiohttp.ClientError, and ReportError where it is too long."""
     host = f"[{ip}]" if ":" in ip else ip
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with (
         aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-        session.get(f"http://{host}:{port}{PATH}", allow_redirects=False) as response,
+        session.get(f"http://{host}:{port}{PATH}", params=parameters, allow_redirects=False) as response,
     ):
         response.raise_for_status()
         data = bytearray()
@@ -123,7 +129,7 @@ async def fetch_report(ip: str, port: int = names.HTTP_PORT) -> Report:
             data += chunk
             if len(data) > MAX_REPORT_BYTES:
                 raise ReportError(f"a report of more than {MAX_REPORT_BYTES} bytes")
-        return decode(bytes(data))
+        return bytes(data)
 
 
 def raw_backup_of(body: Mapping[str, Any]) -> object:

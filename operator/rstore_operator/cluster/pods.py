@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rstore_api.domain.kubernetes import ARCHIVER, COMPONENT_LABEL, REGION_LABEL, RESTARTED_AT, REVISION_LABEL
+from rstore_api.domain.kubernetes import COMPONENT_LABEL, REGION_LABEL, RESTARTED_AT, REVISION_LABEL
 
 from rstore_operator.facts.archiver import ArchiverPod
 from rstore_operator.facts.observed import ChildKey, Pod
@@ -43,12 +43,13 @@ def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
     )
 
 
-def newest_archiver(bodies: Iterable[Body]) -> ArchiverPod | None:
-    """Returns the archiver's pod among watched pods: the newest that is not being deleted."""
+def newest_of(component: str, bodies: Iterable[Body]) -> ArchiverPod | None:
+    """Returns the pod of a component, ARCHIVER or RESTORER, among watched pods: the newest that is not being
+    deleted."""
     pods = [
         body
         for body in bodies
-        if (body["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == ARCHIVER
+        if (body["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == component
         and not body["metadata"].get("deletionTimestamp")
     ]
     if not pods:

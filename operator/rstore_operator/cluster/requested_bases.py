@@ -18,7 +18,7 @@ def read_requested_base(body: Mapping[str, Any]) -> RequestedBase:
     """Returns a watched object. A status that cannot be read counts as none, and is written anew."""
     meta, spec = body["metadata"], body.get("spec") or {}
     return RequestedBase(
-        name=str(meta["name"]),
+        name=str(meta.get("name") or ""),
         uid=str(meta.get("uid") or ""),
         resource_version=str(meta.get("resourceVersion") or ""),
         created_at=str(meta.get("creationTimestamp") or ""),

@@ -13,12 +13,22 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, POD, SEEN_KINDS, STORE, Kind
+from rstore_api.domain.kubernetes import (
+    ARCHIVER,
+    BACKUP,
+    EVENT,
+    OPERATOR_FIELD_MANAGER,
+    POD,
+    RESTORER,
+    SEEN_KINDS,
+    STORE,
+    Kind,
+)
 from rstore_kube.client import KubeClient
 from rstore_kube.errors import ApiError
 
 from rstore_operator.cluster.child_view import ChildView, Joined
-from rstore_operator.cluster.pods import is_of_former_store, newest_archiver, read_pod
+from rstore_operator.cluster.pods import is_of_former_store, newest_of, read_pod
 from rstore_operator.cluster.requested_bases import read_requested_base, update_requested_base
 from rstore_operator.facts.actions import Notice, UpdateRequestedBase
 from rstore_operator.facts.archiver import ArchiverPod
@@ -87,7 +97,11 @@ class Site:
 
     def archiver_pod(self) -> ArchiverPod | None:
         """Returns the archiver's pod, if there is one."""
-        return newest_archiver(self._watched.pods())
+        return newest_of(ARCHIVER, self._watched.pods())
+
+    def restorer_pod(self) -> ArchiverPod | None:
+        """Returns the restorer's pod, if there is one."""
+        return newest_of(RESTORER, self._watched.pods())
 
     def requested_bases(self) -> tuple[RequestedBase, ...]:
         """Returns the bases that are asked for."""
@@ -138,6 +152,11 @@ class Site:
             if again is None or not error.conflict:
                 raise
         self._unsure = None
+
+    async def requested_base(self, name: str) -> RequestedBase | None:
+        """Returns the ReplicatedStoreBackup of that name in the namespace, of whichever store, if there is one."""
+        body = await self._client.find(BACKUP, self.ref.namespace, name)
+        return read_requested_base(body) if body is not None else None
 
     async def update_requested_base(self, action: UpdateRequestedBase) -> None:
         """Write owners and status of a ReplicatedStoreBackup, if it still is of the version that was seen."""

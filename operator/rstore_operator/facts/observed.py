@@ -12,6 +12,7 @@ from rstore_api.domain.kubernetes import REGION_LABEL
 from rstore_api.domain.topology import Topology
 
 from rstore_operator.facts.archiver import NO_ARCHIVER, ArchiverObserved
+from rstore_operator.facts.restorer import NO_RESTORER, RestorerObserved
 from rstore_operator.resource.requested_base import RequestedBase
 from rstore_operator.resource.state import NO_QUARANTINE, Quarantine, QuarantinedTail
 
@@ -286,6 +287,7 @@ class Observed:
     """Why pods of a StatefulSet could not be created, or a claim is not bound, by that object, as its newest event
     reports."""
     archiver: ArchiverObserved = NO_ARCHIVER
+    restorer: RestorerObserved = NO_RESTORER
     requested_bases: tuple[RequestedBase, ...] = ()
     unanswered_seconds: Mapping[str, float] = field(default_factory=dict)
     """By replica that has not answered the newest questions, how long ago the first of them was asked."""

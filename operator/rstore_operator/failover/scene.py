@@ -16,7 +16,7 @@ from rstore_operator.planning.hashes import differing_regions
 from rstore_operator.planning.scaling.topology import held_sync, sync_of
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.model import FailoverSpec, StoreSpec
-from rstore_operator.resource.state import Receipt, StoreStatus
+from rstore_operator.resource.state import BootstrapPhase, Receipt, StoreStatus
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,13 @@ class Scene:
         if self.clock.seconds - unrecorded_at < self.rules.tenure_ms / 1000 * CLOCK_MARGIN:
             return True
         return not self.voters.regions & set(self.rules.priorities) <= self.memory.last_leaders.keys()
+
+    @property
+    def is_restoring(self) -> bool:
+        """Whether the store is being filled from an archive: there is nothing yet that another region could have, and
+        what comes in is for the first epoch alone."""
+        bootstrap = self.status.bootstrap
+        return bootstrap is not None and bootstrap.phase is BootstrapPhase.RESTORING
 
     @property
     def named(self) -> str:

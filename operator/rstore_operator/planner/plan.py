@@ -69,12 +69,14 @@ from rstore_operator.planning.conditions.not_connected import not_connected
 from rstore_operator.planning.conditions.observed_at import observed_at
 from rstore_operator.planning.conditions.phase import phase_of
 from rstore_operator.planning.conditions.regions_status import region_statuses
+from rstore_operator.planning.conditions.restored import LETTING_IN, RESTORED
 from rstore_operator.planning.conditions.summary import feature_level, summary
 from rstore_operator.planning.conditions.unreached import unreached
 from rstore_operator.planning.drills import drills, last_drill
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
-from rstore_operator.planning.requested_bases import plan_requested
+from rstore_operator.planning.requested_bases import INVALID, RESTORING, plan_requested
+from rstore_operator.planning.restoring import Bootstrap, RestorePlan, decide_bootstrap, plan_restore
 from rstore_operator.planning.rollout.steps import NewTemplate
 from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
 from rstore_operator.planning.scaling.effective import Effective, effective
@@ -179,9 +181,19 @@ class _Planner:
         self.truth: Truth = read_truth(given.observed, given.memory, given.status)
         self.spec: StoreSpec | None = spec
         self.effective: Effective | None = None
-        self.rules = desired_rules(spec.access if spec is not None else None, self.observed)
+        self.bootstrap = self._decided_bootstrap()
+        access = None
         if spec is not None:
-            ruled = dataclasses.replace(spec, access=self.rules)
+            access = replace(spec.access, restoring=self.bootstrap.shuts_out)
+        self.rules = desired_rules(access, self.observed)
+        self.restore = self._restore()
+        if spec is not None:
+            ruled = dataclasses.replace(
+                spec,
+                access=self.rules,
+                backup=self._backup,
+                bootstrap=spec.bootstrap if self.restore.is_restoring else None,
+            )
             self.effective = effective(
                 ruled,
                 self.ref.name,
@@ -221,6 +233,34 @@ class _Planner:
             self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.sent_topologies
         )
 
+    def _decided_bootstrap(self) -> Bootstrap:
+        """Whether the store begins with a past state."""
+        spec = self.spec
+        return decide_bootstrap(
+            spec.bootstrap if spec is not None else None,
+            self.before.bootstrap,
+            self.before.store_id,
+            self.ref.name,
+            spec.region_names if spec is not None else (),
+            self.observed,
+            self.given.now,
+        )
+
+    def _restore(self) -> RestorePlan:
+        spec = self.spec
+        return plan_restore(
+            spec.bootstrap if spec is not None else None,
+            self.bootstrap,
+            self.rules,
+            self.before.store_id,
+            spec.region_names if spec is not None else (),
+            self.observed,
+            self.truth,
+            self.observed.children.get(("Deployment", names.restorer_object(self.ref.name))),
+            self.given.now,
+            shown=any(item.type == RESTORED and item.status == "True" for item in self.before.conditions),
+        )
+
     def _regions_behind(self) -> frozenset[str]:
         """The regions that are given the newest pod template when it is their turn in a roll. A store that has not been
         created has no turns; one of which a pod is ready has been, though nothing else shows it."""
@@ -253,6 +293,7 @@ class _Planner:
         scaling = self.effective is not None and bool(self.effective.scaling)
         written = self._rules_are_written()
         changeable = repointing or scaling or frozen or not written
+        changeable = changeable or self.bootstrap.is_restoring or self.restore.status != self.before.bootstrap
         changeable = changeable or (progressed.intent is None and self._waits_for_certificates())
         changeable = changeable or certificates_wait(self.rules, self.ref.name, self.observed, self.given.now)
         drill = last_drill(self.before.backup, self.observed.archiver)
@@ -282,12 +323,13 @@ class _Planner:
             self.observed.requested_bases,
             self.observed.archiver,
             self.given.now,
-            valid=self.spec is not None,
+            unknown=self._no_backup_yet(),
         )
         if not frozen:
             actions += self.calls.bootstraps(bootstrap, witness_promise(progressed.intent))
             pushes = self.calls.pushes(store_id)
-            actions += [*pushes, *access.calls, *children, *requested.updates]
+            rules = access.calls if self.bootstrap.settled else ()
+            actions += [*pushes, *rules, *children, *requested.updates]
             actions += self.calls.scaling() if progressed.intent is None else []
             actions += self.calls.departures(pushes)
             if step is not None and not isinstance(step, NewTemplate) and not children:
@@ -297,7 +339,7 @@ class _Planner:
         removal = self._annotations_to_remove(reply, progressed.intent)
         archiver = self.observed.children.get(("Deployment", names.archiver_object(self.ref.name)))
         archived = backup_healthy(self._backup, self.observed.archiver, archiver, drill, self.given.now)
-        reported = (access.finding, self.endpoints.finding, archived)
+        reported = (access.finding, self.endpoints.finding, archived, self.restore.finding)
         changes = (*changes, *(finding for finding in reported if finding is not None))
         answered = remember(
             self.repeats.answered,
@@ -330,6 +372,7 @@ class _Planner:
             answered=answered,
         )
         busy = changing or self.rollout.under_way or bool(removal) or reply.suspicious or scaling
+        busy = busy or (self.restore.status != self.before.bootstrap and not frozen)
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
         memory = planned(
@@ -354,13 +397,28 @@ class _Planner:
             and not is_unsettled(archived)
             and not requested.waits
             and not self.endpoints.waits
+            and not self._restoring_text()
             and not asked.request
             and may_stand(memory, self.observed, status),
         )
 
     @property
     def _backup(self) -> BackupSpec | None:
-        return self.spec.backup if self.spec is not None else None
+        """What is archived, and where; nothing before all is there with which the store begins."""
+        return self.spec.backup if self.spec is not None and not self.bootstrap.shuts_out else None
+
+    def _no_backup_yet(self) -> str:
+        """Why it is not known yet whether there is an archive; "" where it is."""
+        if self.spec is None:
+            return INVALID
+        return RESTORING if self.bootstrap.shuts_out else ""
+
+    def _restoring_text(self) -> str:
+        """What is restored, for a person; "" where nothing is, or clients are let in already."""
+        finding = self.restore.finding
+        if finding is None or not (self.restore.is_restoring or finding.reason == LETTING_IN):
+            return ""
+        return f"clients are kept out until the store is restored: {finding.message}"
 
     def _is_as_wanted(self) -> bool:
         """Whether nobody asks for anything, and regions and pods are as the spec has them."""
@@ -486,6 +544,7 @@ class _Planner:
             self.given.annotations.get(RESTARTED_AT, ""),
             asked,
             keep_template,
+            self.restore.restore,
         )
         findings = children.findings if self.effective is not None else standing
         return children.actions, children.problems, findings
@@ -557,6 +616,7 @@ class _Planner:
             else "",
             problems=problems,
             pending_changes=0 if frozen else pending,
+            restoring=self._restoring_text(),
             changes_wait=frozen
             and (pending > 0 or bool(self.behind) or bool(self.effective and self.effective.leaving)),
             replica_changes=self.effective.replica_changes if self.effective else (),
@@ -601,6 +661,7 @@ class _Planner:
             backup=self.before.backup
             if self.spec is None
             else backup_status(self._backup, self.observed.archiver, self.before.backup),
+            bootstrap=self.restore.status if not frozen else self.before.bootstrap,
             failover=progressed.intent,
             history=history,
         )
@@ -621,4 +682,4 @@ def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be persisted before it is acted on."""
     decided = ("operator", "failover", "store_id", "preferred_primary", "history", "sent_topologies", "answered")
     as_witness = ("in_sync_regions", "in_sync_round", "witness_tenure", "promises_lost")
-    return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)
+    return any(getattr(before, key) != getattr(after, key) for key in (*decided, *as_witness, "bootstrap"))

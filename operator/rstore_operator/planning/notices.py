@@ -11,6 +11,7 @@ from rstore_operator.planning.conditions.conditions import EVEN_REPLICAS, ROLLOU
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, sync_notices
 from rstore_operator.planning.conditions.lacking_pods import LACKS
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED, connection_notices
+from rstore_operator.planning.conditions.restored import restore_notices
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
 from rstore_operator.resource.state import (
     PLANNED,
@@ -40,6 +41,7 @@ def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
         _hashes,
         sync_notices,
         backup_notices,
+        restore_notices,
         _failover,
     )
     return tuple(notice for look in kinds for notice in look(before, after))

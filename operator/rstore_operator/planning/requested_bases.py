@@ -21,13 +21,14 @@ from rstore_operator.facts.actions import UpdateRequestedBase
 from rstore_operator.facts.archiver import ArchiverObserved
 from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.resource.requested_base import DONE, BasePhase, BaseStatus, RequestedBase
+from rstore_operator.resource.requested_base import DONE, BaseArchive, BasePhase, BaseStatus, RequestedBase
 from rstore_operator.resource.units import parse_time
 from rstore_operator.specs.labels import owner_reference
 
 NO_BACKUP = "the store has no spec.backup"
 SUSPENDED = "spec.backup.suspend is true"
 INVALID = "the spec of the store is invalid"
+RESTORING = "the store is being restored"
 ABSENT_SECONDS = 120.0
 """How long after a request the store, or its ``spec.backup``, may come: they may be applied together."""
 PERMANENT = frozenset(
@@ -59,14 +60,14 @@ def plan_requested(
     archiver: ArchiverObserved,
     now: datetime,
     *,
-    valid: bool = True,
+    unknown: str = "",
 ) -> RequestsPlan:
-    """Returns what to write. ``valid``: whether the store's spec is, so that it says if there is a ``spec.backup``."""
+    """Returns what to write. ``unknown`` is why it is not known yet whether the store has a ``spec.backup`` in use."""
     updates, waits = [], False
     for base in bases:
         status = base.status
         if status is None or not base.is_done:
-            status = _in_time(base, _status(base, spec, archiver.report, now, valid=valid), now)
+            status = _in_time(base, _status(base, spec, archiver.report, now, unknown), now)
         waits = waits or status.phase not in DONE
         owners = None if base.retain else _with_owner(ref, base)
         if owners is not None or status != base.status:
@@ -90,20 +91,22 @@ def without_store(base: RequestedBase, store: str, now: datetime) -> BaseStatus:
 
 
 def _status(
-    base: RequestedBase, spec: BackupSpec | None, report: Report | None, now: datetime, *, valid: bool
+    base: RequestedBase, spec: BackupSpec | None, report: Report | None, now: datetime, unknown: str
 ) -> BaseStatus:
     before = base.status or BaseStatus()
     for made in _made(report):
         if made.request == base.uid:
+            assert report is not None
             return BaseStatus(
                 BasePhase.COMPLETED,
                 revision=made.revision,
                 size_bytes=made.size_bytes,
                 started_at=_time(made.time_ms - made.duration_ms),
                 completed_at=_time(made.time_ms),
+                archive=_archive(spec, report.store_id),
             )
-    if not valid:
-        return replace(before, error=INVALID)
+    if unknown:
+        return replace(before, error=unknown)
     if spec is None:
         return _absent(base, NO_BACKUP, now)
     if spec.suspend:
@@ -122,6 +125,15 @@ def _status(
         began = _time(making.begun_ms)
         return BaseStatus(BasePhase.RUNNING, making.revision, started_at=began, error=error)
     return BaseStatus(error=error)
+
+
+def _archive(spec: BackupSpec | None, store_id: str) -> BaseArchive | None:
+    """Where a base is that is complete; None where the spec does not say it any more."""
+    if spec is None or not store_id:
+        return None
+    return BaseArchive(
+        store_id, spec.destination, spec.volume_claim, spec.endpoint, spec.credentials_secret, spec.service_account
+    )
 
 
 def _absent(base: RequestedBase, why: str, now: datetime) -> BaseStatus:

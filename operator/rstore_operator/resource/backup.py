@@ -15,6 +15,8 @@ from rstore_operator.resource.units import parse_period_seconds
 _FOLDER = "[-A-Za-z0-9_=][-A-Za-z0-9_.=]*"
 DESTINATION = f"(s3|gs|az)://[A-Za-z0-9][-A-Za-z0-9._]{{0,62}}(/{_FOLDER})*/?|file:///({_FOLDER}(/{_FOLDER})*/?)?"
 ENDPOINT = r"https?://[-A-Za-z0-9._:\[\]]+(/[-A-Za-z0-9._/]*)?"
+DESTINATION_EXAMPLES = "s3://bucket/prefix, gs://…, az://… or file:///folder"
+ENDPOINT_EXAMPLE = "https://s3.example.com"
 MAX_URL = 512
 """Of a destination or an endpoint, in characters."""
 DEFAULT_SCHEDULE = Schedule("0 0 * * *")
@@ -33,8 +35,8 @@ class RetentionSpec:
 
 
 @dataclass(frozen=True)
-class BackupSpec:
-    """The whole of it. A text is "" where nothing was given."""
+class ArchivePlace:
+    """Where archives are, and with which rights a pod gets there. A text is "" where nothing was given."""
 
     destination: str
     volume_claim: str = ""
@@ -42,6 +44,22 @@ class BackupSpec:
     endpoint: str = ""
     credentials_secret: str = ""
     service_account: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of a volume."""
+        return self.destination.startswith("file:")
+
+    @property
+    def folder(self) -> str:
+        """The path of the folder in the volume, without a slash at its beginning or end."""
+        return self.destination.removeprefix("file://").strip("/")
+
+
+@dataclass(frozen=True)
+class BackupSpec(ArchivePlace):
+    """The whole of it."""
+
     schedule: Schedule = DEFAULT_SCHEDULE
     """When a base is made."""
     log_interval_ms: int = limits.LOG_INTERVAL_MS.default
@@ -54,16 +72,6 @@ class BackupSpec:
     requests: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] | None = None
 
-    @property
-    def is_folder(self) -> bool:
-        """Whether the archive is in a folder of a volume."""
-        return self.destination.startswith("file:")
-
-    @property
-    def folder(self) -> str:
-        """The path of the archive's folder in the volume, without a slash at its beginning or end."""
-        return self.destination.removeprefix("file://").strip("/")
-
 
 def parse_backup(reader: Reader) -> BackupSpec | None:
     """The parsed ``spec.backup``; None where there is none. Problems go to the reader's list."""
@@ -73,9 +81,9 @@ def parse_backup(reader: Reader) -> BackupSpec | None:
     requests, most = backup.child("resources").resources(DEFAULT_REQUESTS)
     retention = backup.child("retention")
     spec = BackupSpec(
-        destination=_url(backup, "destination", DESTINATION, "s3://bucket/prefix, gs://…, az://… or file:///folder"),
+        destination=read_url(backup, "destination", DESTINATION, DESTINATION_EXAMPLES),
         volume_claim=backup.optional_text("volumeClaim"),
-        endpoint=_url(backup, "endpoint", ENDPOINT, "https://s3.example.com") if "endpoint" in backup.raw else "",
+        endpoint=read_url(backup, "endpoint", ENDPOINT, ENDPOINT_EXAMPLE) if "endpoint" in backup.raw else "",
         credentials_secret=backup.optional_text("credentialsSecret"),
         service_account=backup.optional_text("serviceAccountName"),
         schedule=_schedule(backup, DEFAULT_SCHEDULE.text),
@@ -90,22 +98,24 @@ def parse_backup(reader: Reader) -> BackupSpec | None:
         requests=requests,
         limits=most,
     )
-    reader.problems += _relations(spec)
+    reader.problems += place_problems("spec.backup", spec)
     return spec
 
 
-def _relations(spec: BackupSpec) -> Iterator[Problem]:
-    if not spec.destination:
+def place_problems(path: str, place: ArchivePlace) -> Iterator[Problem]:
+    """What the fields of a place, at that path of the spec, break together."""
+    if not place.destination:
         return  # reported where it was read
-    if spec.is_folder and not spec.volume_claim:
-        yield Problem("spec.backup.volumeClaim", "must name the claim of the volume that a file destination is in")
-    if spec.volume_claim and not spec.is_folder:
-        yield Problem("spec.backup.volumeClaim", "is for a file destination, such as file:///orders")
-    if spec.endpoint and not spec.destination.startswith("s3:"):
-        yield Problem("spec.backup.endpoint", "is for destinations of s3")
+    if place.is_folder and not place.volume_claim:
+        yield Problem(f"{path}.volumeClaim", "must name the claim of the volume that a file destination is in")
+    if place.volume_claim and not place.is_folder:
+        yield Problem(f"{path}.volumeClaim", "is for a file destination, such as file:///orders")
+    if place.endpoint and not place.destination.startswith("s3:"):
+        yield Problem(f"{path}.endpoint", "is for destinations of s3")
 
 
-def _url(reader: Reader, name: str, pattern: str, example: str) -> str:
+def read_url(reader: Reader, name: str, pattern: str, example: str) -> str:
+    """Returns the URL in a field; "" and a problem where it does not fit the pattern."""
     value = reader.raw.get(name)
     if not isinstance(value, str) or len(value) > MAX_URL or not re.fullmatch(pattern, value):
         reader.problem(name, f"{value!r} is no URL such as {example}")

@@ -10,6 +10,7 @@ from rstore_api.domain import limits
 from rstore_api.domain.access import OPEN, AccessRules
 
 from rstore_operator.resource.backup import BackupSpec
+from rstore_operator.resource.bootstrap import BootstrapSpec
 from rstore_operator.resource.client_endpoint import ClientEndpoint
 
 
@@ -132,6 +133,8 @@ class StoreSpec:
     network_policy: NetworkPolicySpec = NetworkPolicySpec()
     pods: PodsSpec = PodsSpec()
     backup: BackupSpec | None = None
+    bootstrap: BootstrapSpec | None = None
+    """What the store begins with, if it is new."""
 
     def region(self, name: str) -> RegionSpec | None:
         """The region of that name, if there is one."""

@@ -14,6 +14,7 @@ from rstore_api.domain import limits
 from rstore_api.domain.access import Access, AccessRules, ClientRule, SharedClient
 
 from rstore_operator.resource.backup import parse_backup
+from rstore_operator.resource.bootstrap import parse_bootstrap
 from rstore_operator.resource.client_endpoint import ClientEndpoint, parse_client_endpoint
 from rstore_operator.resource.model import (
     FailoverSpec,
@@ -57,6 +58,7 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
         pods=_pods(reader.child("pods")),
         pvc_policy=reader.child("persistence").text("pvcPolicy", StoreSpec.pvc_policy, choices=("Retain", "Delete")),
         backup=parse_backup(reader),
+        bootstrap=parse_bootstrap(reader),
     )
     return spec, tuple(problems)
 

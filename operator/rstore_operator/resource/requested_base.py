@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import field
 
+from rstore_operator.resource.backup import ArchivePlace
 from rstore_operator.resource.state import Stored, Time, written
 
 
@@ -27,6 +28,24 @@ DEADLINE_SECONDS = 3600
 DONE = frozenset({BasePhase.COMPLETED, BasePhase.FAILED})
 
 
+class BaseArchive(Stored, frozen=True):
+    """Where the base is, so that it is found though the store is gone; the fields are those of ``spec.backup``."""
+
+    store_id: str = written("")
+    destination: str = written("")
+    volume_claim: str = ""
+    endpoint: str = ""
+    credentials_secret: str = ""
+    service_account: str = field(name="serviceAccountName", default="")
+
+    @property
+    def place(self) -> ArchivePlace:
+        """The destination, and how to get there."""
+        return ArchivePlace(
+            self.destination, self.volume_claim, self.endpoint, self.credentials_secret, self.service_account
+        )
+
+
 class BaseStatus(Stored, frozen=True):
     """All of its ``.status``."""
 
@@ -37,6 +56,8 @@ class BaseStatus(Stored, frozen=True):
     completed_at: Time | None = None
     error: str = ""
     """Why it does not go on, or has failed."""
+    archive: BaseArchive | None = None
+    """Once it is complete."""
 
 
 @dataclass(frozen=True)

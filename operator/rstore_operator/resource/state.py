@@ -46,6 +46,7 @@ class Phase(Enum):
     ROLLING_OUT = "RollingOut"
     DEGRADED = "Degraded"
     PAUSED = "Paused"
+    RESTORING = "Restoring"
     INVALID = "Invalid"
 
 
@@ -317,6 +318,36 @@ class BackupStatus(Stored, frozen=True):
     """What the archiver cannot do."""
 
 
+class BootstrapPhase(Enum):
+    """What has become of ``spec.bootstrap``. All but the first are final."""
+
+    RESTORING = "Restoring"
+    COMPLETED = "Completed"
+    IGNORED = "Ignored"
+    """The store had data, or ran, before."""
+
+
+class BootstrapStatus(Stored, frozen=True):
+    """Which past state the store begins with. What is restored is recorded before the first key is in the store."""
+
+    phase: BootstrapPhase = written(BootstrapPhase.RESTORING)
+    store_id: str = ""
+    """Of the store whose archive it is; "" until it is settled what is restored."""
+    store: str = ""
+    """Its namespace and name, with a slash between them."""
+    archived_revision: int = 0
+    archived_epoch: int = 0
+    revision: int = 0
+    """From which the store goes on."""
+    keys: int = 0
+    progress: str = ""
+    """What is done at the moment, and how much of it in per cent."""
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    message: str = ""
+    """Why it is ignored."""
+
+
 class OperatorName(Stored, frozen=True):
     """An installation of the operator, named by the Lease under which its processes act in turn."""
 
@@ -367,6 +398,7 @@ class StoreStatus(Stored, frozen=True):
     conditions: tuple[Condition, ...] = ()
     regions: tuple[RegionStatus, ...] = ()
     backup: BackupStatus | None = None
+    bootstrap: BootstrapStatus | None = None
     failover: FailoverIntent | None = None
     history: tuple[Receipt, ...] = ()
 

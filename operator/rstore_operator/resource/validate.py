@@ -113,6 +113,16 @@ def _relations(spec: StoreSpec) -> Iterator[Problem]:
         yield from _resources(f"spec.regions[{index}]", region, DEFAULT_REQUESTS)
     if spec.backup is not None:
         yield from _resources("spec.backup", spec.backup)
+    if spec.bootstrap is not None:
+        yield from _bootstrap(spec)
+
+
+def _bootstrap(spec: StoreSpec) -> Iterator[Problem]:
+    if spec.client_auth == "None":
+        text = "needs clientAuth mTLS: without certificates nobody can be kept out until all is restored"
+        yield Problem("spec.bootstrap", text)
+    if "restorer" in spec.region_names:
+        yield Problem("spec.bootstrap", "a region must not be called restorer: what restores the store has that name")
 
 
 def _resources(

@@ -13,6 +13,7 @@ from rstore_api.domain.limits import QUOTA_BYTES
 
 from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.model import OperatorPods, RegionSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.specs.archive_pods import ARCHIVE_DIRECTORY, anywhere_in, archive_mount, archive_volume
 from rstore_operator.specs.labels import common_labels, component_labels, metadata
 from rstore_operator.specs.network_policy import operator_peers, rule
 from rstore_operator.specs.pod_parts import (
@@ -21,16 +22,12 @@ from rstore_operator.specs.pod_parts import (
     POD_SECURITY,
     TLS_DIRECTORY,
     given,
-    node_terms,
-    placement_of,
     probe,
     pull_secrets_and_priority,
     resources,
 )
 
 FILE_NAME = "archive.json"
-ARCHIVE_DIRECTORY = "/var/lib/rstore-archive"
-"""Where the folder of a ``file`` destination is mounted."""
 DRILL_DIRECTORY = "/var/lib/rstore-drill"
 """Where drills have their temporary files, in a volume of their own, which may not fill up that of others."""
 DRILL_BYTES = QUOTA_BYTES
@@ -95,47 +92,10 @@ def _pod(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage
             {"name": "tls", "secret": {"secretName": names.archiver_tls_secret(ref.name), "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
             {"name": "drill", "emptyDir": {"sizeLimit": f"{(DRILL_BYTES >> 30) + 1}Gi"}},
-            *_archive_volume(backup),
+            *archive_volume(backup),
         ],
-        **_placement(spec, backup),
+        **anywhere_in(preferred_regions(spec, backup)),
     }
-
-
-def _placement(spec: StoreSpec, backup: BackupSpec) -> dict[str, Any]:
-    """Nodes of the region that is read from first, and where there are none, of any other: nothing would be archived
-    while that region is lost. Of the regions' affinities only what they require of nodes counts.
-    """
-    placements = [placement_of(region) for region in preferred_regions(spec, backup)]
-    terms = [node_terms(placement) for placement in placements]
-    affinity: dict[str, Any] = {}
-    if all(terms):
-        any_of = [term for of_region in terms for term in of_region]
-        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": any_of}
-    if terms[0]:
-        preferred = [{"weight": 100, "preference": term} for term in terms[0]]
-        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
-    tolerations: list[dict[str, Any]] = []
-    for toleration in (dict(each) for placement in placements for each in placement.tolerations or ()):
-        if toleration not in tolerations:
-            tolerations.append(toleration)
-    return {
-        **({"affinity": {"nodeAffinity": affinity}} if affinity else {}),
-        **({"tolerations": tolerations} if tolerations else {}),
-    }
-
-
-def _archive_volume(backup: BackupSpec) -> list[dict[str, Any]]:
-    if not backup.is_folder:
-        return []
-    return [{"name": "archive", "persistentVolumeClaim": {"claimName": backup.volume_claim}}]
-
-
-def _archive_mount(backup: BackupSpec) -> list[dict[str, Any]]:
-    """The mount of the archive's folder in the volume; the kubelet makes a folder that is not there yet."""
-    if not backup.is_folder:
-        return []
-    mount = {"name": "archive", "mountPath": ARCHIVE_DIRECTORY}
-    return [{**mount, "subPath": backup.folder} if backup.folder else mount]
 
 
 def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict[str, Any]:
@@ -166,7 +126,7 @@ def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict
             {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "drill", "mountPath": DRILL_DIRECTORY},
-            *_archive_mount(backup),
+            *archive_mount(backup),
         ],
     }
 

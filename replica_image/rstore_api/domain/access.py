@@ -22,6 +22,10 @@ APPLICATION = "client"
 ARCHIVER = "archiver"
 """The common name in the certificate of a store's archiver, which may only read what it archives."""
 
+RESTORER = "restorer"
+"""The common name in the certificate of what fills a new store: it may do that, and read what came of it, while the
+rules say that the store is being restored."""
+
 COMMON_NAME = "x509_common_name"
 ORGANIZATION = "x509_organization"
 NOT_BEFORE = "x509_not_before"
@@ -80,6 +84,8 @@ class AccessRules(_Document, frozen=True):
     version: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     shared_client: SharedClient = SharedClient()
     clients: Annotated[tuple[ClientRule, ...], msgspec.Meta(max_length=MAX_CLIENTS)] = ()
+    restoring: bool = False
+    """Whether the store is being filled from an archive: until then no client gets in, whatever its certificate is."""
 
     def encode(self) -> bytes:
         """Returns the document as JSON, equal for equal rules."""

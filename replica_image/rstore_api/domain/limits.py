@@ -44,6 +44,8 @@ RETENTION_REVISIONS = Bounds(default=100_000, low=1000, high=1_000_000_000)
 LOG_INTERVAL_MS = Bounds(default=10_000, low=1000, high=60 * MINUTE_MS)
 SEGMENT_BYTES = Bounds(default=16 * MEBIBYTE, low=1024, high=64 * MEBIBYTE)
 MAX_BASE_REQUESTS = 32
+PAST_REVISION = Bounds(default=0, low=1, high=1 << 62)
+"""A revision, or an epoch, of the past that a spec names; the default is for one that it does not name."""
 KEEP_BASES = Bounds(default=10_000, low=1, high=10_000)
 
 # ---- failover

@@ -57,6 +57,16 @@ def archiver_tls_secret(store: str) -> str:
     return f"{store}-archiver-tls"
 
 
+def restorer_object(store: str) -> str:
+    """Deployment, ConfigMap and NetworkPolicy of the restorer."""
+    return f"{store}-restorer"
+
+
+def restorer_tls_secret(store: str) -> str:
+    """Secret of the restorer's certificate."""
+    return f"{store}-restorer-tls"
+
+
 def pod_names(store: str, region: str, replicas: int) -> tuple[str, ...]:
     """The pods of a region, as its StatefulSet names them."""
     return tuple(f"{store}-{region}-{ordinal}" for ordinal in range(replicas))

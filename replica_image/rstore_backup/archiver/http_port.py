@@ -1,14 +1,15 @@
-"""The archiver's HTTP port: ``/healthz``, ``/readyz``, ``/status`` (:mod:`rstore_backup.report`) and ``/metrics``."""
+"""The HTTP port of an archiver or a restorer: ``/healthz``, ``/readyz``, ``/status`` (:mod:`rstore_backup.report`,
+:mod:`rstore_backup.restore_report`) and ``/metrics``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 from rstore_api.exposition import CONTENT_TYPE, Exposed, Exposition
 from rstore_api.listening import listening_socket
 
-from rstore_backup.report import PATH, Phase, Report, encode
+from rstore_backup.report import PATH
 
 SHUTDOWN_SECONDS = 1.0
 BACKLOG = 64
@@ -18,10 +19,21 @@ KEEP_ALIVE_SECONDS = 15.0
 class HttpPort:
     """Answers while it is started."""
 
-    def __init__(self, host: str, port: int, *, report: Callable[[], Report], metrics: Exposed) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        status: Callable[[Mapping[str, str]], bytes],
+        not_ready: Callable[[], str],
+        metrics: Exposed,
+    ) -> None:
+        """``status`` returns the report, for the parameters of the request; ``not_ready`` why it is not ready, "" when
+        it is."""
         self._host = host
         self._port = port
-        self._report = report
+        self._report = status
+        self._not_ready = not_ready
         self._exposition = Exposition(metrics)
         self._runner: web.AppRunner | None = None
 
@@ -56,13 +68,11 @@ class HttpPort:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        report = self._report()
-        if report.phase is Phase.ARCHIVING:
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text=f"{report.error.text if report.error else 'starting'}\n")
+        why = self._not_ready()
+        return web.Response(status=503, text=f"{why}\n") if why else web.Response(text="ok\n")
 
-    async def _status(self, _request: web.Request) -> web.Response:
-        return web.Response(body=encode(self._report()), content_type="application/json")
+    async def _status(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._report(request.query), content_type="application/json")
 
     async def _scrape(self, _request: web.Request) -> web.Response:
         return web.Response(body=await self._exposition.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -20,7 +20,7 @@ from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import RegionSource
 from rstore_backup.config import ArchiverConfig, ConfigError, decode
 from rstore_backup.errors import ArchiveError
-from rstore_backup.report import DrillReport, DrillResult
+from rstore_backup.report import DrillReport, DrillResult, Phase, encode
 from rstore_backup.stores import open_store
 
 _log = get_logger(__name__)
@@ -63,7 +63,8 @@ class ArchiverProcess:
         self._http = HttpPort(
             listen_host,
             config.http_port,
-            report=lambda: self._progress.report(now_ms()),
+            status=lambda _parameters: encode(self._progress.report(now_ms())),
+            not_ready=self._not_ready,
             metrics=Metrics(self._progress, now_ms),
         )
 
@@ -88,6 +89,12 @@ class ArchiverProcess:
         finally:
             stopping.cancel()
             await self._http.stop()
+
+    def _not_ready(self) -> str:
+        report = self._progress.report(now_ms())
+        if report.phase is Phase.ARCHIVING:
+            return ""
+        return report.error.text if report.error else "starting"
 
     async def _archive(self) -> None:
         """Archives, for ever, or until the destination is found to be none."""

@@ -16,7 +16,7 @@ from rstore_api.logs import get_logger
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
-from rstore_replica.api.access.callers import TRUSTED, Caller
+from rstore_replica.api.access.callers import RESTORERS, TRUSTED, Caller
 from rstore_replica.api.access.grants import FULL
 from rstore_replica.api.access.requirements import allows
 from rstore_replica.api.auth.credentials import FORWARDED_KEY, NOBODY, TOKEN_KEYS, credentials_of
@@ -133,9 +133,9 @@ def info_of(context: Context, *, waits: bool = False) -> CallInfo:
     forwarded = False
     request_id: RequestId | None = None
     caller: Caller = context.caller
-    has_credentials = bool(caller.client or caller.kinds & TRUSTED)
+    has_credentials = bool(caller.client or caller.kinds & (TRUSTED | RESTORERS))
     if caller.grant is None:
-        raise PermissionDenied(caller.refusal)
+        raise caller.shut_out
     client = f"client {caller.client}" if caller.client else context.peer().rpartition(":")[0]
     metadata = context.invocation_metadata() or ()
     for key, value in metadata:

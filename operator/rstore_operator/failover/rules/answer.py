@@ -110,8 +110,9 @@ def _decisions(scene: Scene) -> tuple[Decision | None, list[Decision]]:
 
 
 def _tables(scene: Scene) -> tuple[tuple[Rule, ...], ...]:
-    """What may begin without an annotation: nothing without a valid spec, and less while somebody forces a failover."""
-    if scene.spec is None or not scene.truth.epoch:
+    """What may begin without an annotation: nothing without a valid spec or before all is restored, and less while
+    somebody forces a failover."""
+    if scene.spec is None or not scene.truth.epoch or scene.is_restoring:
         return ()
     forcing = scene.commands.forced and scene.commands.failover_to is not None
     return (SPEC, UNFINISHED, FAILBACK) if forcing else (SPEC, ENDING, LOST, UNFINISHED, FAILBACK, ROLLOUT)

@@ -43,6 +43,13 @@ def store_is_not_running(scene: Scene) -> Decision | None:
     return None if scene.truth.epoch else Refuse("NotBootstrapped", "the store is not running yet")
 
 
+def store_is_restored(scene: Scene) -> Decision | None:
+    """The store is being restored: refused."""
+    if not scene.is_restoring:
+        return None
+    return Refuse("Restoring", "the store is being restored, and its primary stays where it is until then")
+
+
 def left_over(scene: Scene) -> Decision | None:
     """The change of primary that was asked for has just ended: done."""
     target, last = scene.named, scene.last_receipt
@@ -117,12 +124,12 @@ def forced_begins(scene: Scene) -> Decision | None:
 
 ABORT: tuple[Rule, ...] = (nothing_to_abort, automatic_is_not_aborted, too_late_to_abort)
 SWITCHOVER: tuple[Rule, ...] = (
-    store_is_not_running, left_over, already_primary, switchover_waits, switchover_refused, target_is_far,
-    switchover_begins,
+    store_is_not_running, store_is_restored, left_over, already_primary, switchover_waits, switchover_refused,
+    target_is_far, switchover_begins,
 )  # fmt: skip
 FORCED_FAILOVER: tuple[Rule, ...] = (
-    store_is_not_running, left_over, already_primary, forced_lacks_voters, named_has_no_copy, named_is_behind,
-    forced_begins,
+    store_is_not_running, store_is_restored, left_over, already_primary, forced_lacks_voters, named_has_no_copy,
+    named_is_behind, forced_begins,
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from datetime import datetime
 
 from rstore_api.domain import access, names
 from rstore_api.domain.access import APPLICATION, AccessRules
-from rstore_api.domain.kubernetes import ARCHIVER, CLIENT_LABEL
+from rstore_api.domain.kubernetes import ARCHIVER, CLIENT_LABEL, RESTORER
 
 from rstore_operator.facts.actions import (
     CertificateRequest,
@@ -124,6 +124,9 @@ def _wanted_certificates(
     if effective.spec.backup is not None:
         request = CertificateRequest(access.ARCHIVER)
         yield Wanted(names.archiver_tls_secret(ref.name), None, request, component=ARCHIVER)
+    if effective.spec.bootstrap is not None:
+        request = CertificateRequest(access.RESTORER)
+        yield Wanted(names.restorer_tls_secret(ref.name), None, request, component=RESTORER)
     yield from _of_clients(ref, effective.spec.access, observed, now)
     store_ips = _cluster_ips(observed, names.store_object(ref.name))
     for region in effective.region_names:

@@ -43,7 +43,9 @@ def name_objects(ref: StoreRef, spec: StoreSpec | None, observed: Observed) -> N
     regions = spec.regions if spec is not None else ()
     clients = tuple(client.name for client in spec.access.clients) if spec is not None else ()
     archived = spec is not None and spec.backup is not None
-    wanted = wanted_names(ref.name, tuple(region.name for region in regions), clients, archived=archived)
+    restored = spec is not None and spec.bootstrap is not None
+    every = tuple(region.name for region in regions)
+    wanted = wanted_names(ref.name, every, clients, archived=archived, restored=restored)
     parts = dict(wanted)
     count = Counter(key for key, _ in wanted)
     shared = frozenset(key for key, times in count.items() if times > 1)

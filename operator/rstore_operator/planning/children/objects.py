@@ -18,6 +18,7 @@ from rstore_operator.planning.children.archiver import archiver_leftovers, archi
 from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.planning.children.naming import Naming, name_objects
 from rstore_operator.planning.children.ownership import part_of
+from rstore_operator.planning.children.restorer import restorer_leftovers, restorer_manifests
 from rstore_operator.planning.children.templates import region_set
 from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
 from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING
@@ -29,6 +30,7 @@ from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.network_policy import network_policy
 from rstore_operator.specs.pdb import disruption_budget
+from rstore_operator.specs.restorer import Restore
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service
 
@@ -61,11 +63,13 @@ def plan_children(
     restart_asked_at: str = "",
     drills: Drills = NO_DRILLS,
     keep_template: Collection[str] = (),
+    restore: Restore | None = None,
 ) -> ChildrenPlan:
     """Everything that differs from what is wanted, in the order in which it is needed.
 
     Without an effective spec (it is invalid) only the Service that follows the primary region is looked after. The
-    StatefulSets of the regions in ``keep_template`` keep the pod template that they have.
+    StatefulSets of the regions in ``keep_template`` keep the pod template that they have. ``restore`` is what the
+    restorer is to do, where the spec has a bootstrap and that is known.
     """
     naming = name_objects(ref, effective.spec if effective is not None else None, observed)
     actions: list[Action] = [LookUp(naming.look_up, naming.claims)] if naming.look_up else []
@@ -73,7 +77,7 @@ def plan_children(
     volumes = plan_volumes(ref, effective, observed, keep_template) if effective is not None else None
     actions += volumes.actions if volumes is not None else ()
     manifests = _manifests(
-        ref, volumes, primary_region, image, observed, operator_pods, restart_asked_at, drills, keep_template
+        ref, volumes, primary_region, image, observed, operator_pods, restart_asked_at, drills, keep_template, restore
     )
     for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
@@ -86,7 +90,7 @@ def plan_children(
         return ChildrenPlan(tuple(actions), naming.problems)
     if not effective.spec.network_policy.enabled:
         actions += _deleted(("NetworkPolicy", names.store_object(ref.name)), observed)
-    for key in archiver_leftovers(ref, effective.spec):
+    for key in (*archiver_leftovers(ref, effective.spec), *restorer_leftovers(ref, effective.spec)):
         actions += _deleted(key, observed)
     certificates = plan_certificates(ref, effective, settings, observed, now)
     for action in certificates.actions:
@@ -132,6 +136,7 @@ def _manifests(
     asked_at: str,
     drills: Drills,
     keep_template: Collection[str],
+    restore: Restore | None,
 ) -> Iterator[dict[str, Any]]:
     yield with_hash(store_service(ref, primary_region))
     if volumes is None:
@@ -140,6 +145,7 @@ def _manifests(
     if volumes.spec.network_policy.enabled:
         yield with_hash(network_policy(ref, volumes.spec.network_policy, operator_pods))
     yield from archiver_manifests(ref, volumes.spec, primary_region, image, observed, operator_pods, drills)
+    yield from restorer_manifests(ref, volumes.spec, primary_region, image, observed, operator_pods, restore)
     for region in volumes.spec.regions:
         yield with_hash(peers_service(ref, region.name))
         yield with_hash(region_service(ref, region.name))

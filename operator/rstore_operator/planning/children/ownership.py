@@ -16,6 +16,7 @@ from rstore_api.domain.kubernetes import (
     MANAGED_BY,
     OPERATOR_FIELD_MANAGER,
     REGION_LABEL,
+    RESTORER,
     STORE_LABEL,
 )
 
@@ -45,8 +46,9 @@ def standing(ref: StoreRef, key: ChildKey, body: Body) -> Standing:
     region = labels.get(REGION_LABEL)
     client = labels.get(CLIENT_LABEL)
     parts = (region,) if region else (), (client,) if client else ()
-    archived = labels.get(COMPONENT_LABEL) == ARCHIVER
-    own_names = {wanted for wanted, _ in wanted_names(ref.name, *parts, archived=archived)}
+    component = labels.get(COMPONENT_LABEL)
+    archived, restored = component == ARCHIVER, component == RESTORER
+    own_names = {wanted for wanted, _ in wanted_names(ref.name, *parts, archived=archived, restored=restored)}
     labelled = labels.get(STORE_LABEL) == ref.name and labels.get(MANAGED_BY) == OPERATOR_FIELD_MANAGER
     free = (controller is None or _is_gone(ref, controller)) and not meta.get("deletionTimestamp")
     return Standing.ORPHAN if labelled and free and key in own_names else Standing.FOREIGN
@@ -94,15 +96,15 @@ def client_part(client: str) -> str:
     return f"client {client}"
 
 
-ARCHIVER_PART = "the archiver"
-"""What :func:`wanted_names` has in the place of a region for what is the archiver's."""
+COMPONENT_PARTS = {ARCHIVER: "the archiver", RESTORER: "the restorer"}
+"""What :func:`wanted_names` has in the place of a region for what is the component's."""
 
 
 def part_of(manifest: Body) -> str:
     """What :func:`wanted_names` has beside the object of that manifest."""
     labels = manifest["metadata"]["labels"]
-    if labels.get(COMPONENT_LABEL) == ARCHIVER:
-        return ARCHIVER_PART
+    if labels.get(COMPONENT_LABEL) in COMPONENT_PARTS:
+        return COMPONENT_PARTS[labels[COMPONENT_LABEL]]
     return client_part(labels[CLIENT_LABEL]) if CLIENT_LABEL in labels else labels.get(REGION_LABEL, "")
 
 
@@ -116,11 +118,26 @@ def archiver_keys(store: str) -> tuple[ChildKey, ...]:
     )
 
 
+def restorer_keys(store: str) -> tuple[ChildKey, ...]:
+    """The objects that a store has while it is restored."""
+    return (
+        ("ConfigMap", names.restorer_object(store)),
+        ("Deployment", names.restorer_object(store)),
+        ("NetworkPolicy", names.restorer_object(store)),
+        ("Secret", names.restorer_tls_secret(store)),
+    )
+
+
 def wanted_names(
-    store: str, regions: tuple[str, ...], clients: tuple[str, ...] = (), *, archived: bool = False
+    store: str,
+    regions: tuple[str, ...],
+    clients: tuple[str, ...] = (),
+    *,
+    archived: bool = False,
+    restored: bool = False,
 ) -> tuple[tuple[ChildKey, str], ...]:
     """Every object that a store of these regions and clients is made of, and its region, :func:`client_part` or
-    ARCHIVER_PART; "" for the store's own."""
+    one of COMPONENT_PARTS; "" for the store's own."""
     found: list[tuple[ChildKey, str]] = [
         (("Service", names.store_object(store)), ""),
         (("ServiceAccount", names.store_object(store)), ""),
@@ -129,7 +146,8 @@ def wanted_names(
         (("Secret", names.operator_tls_secret(store)), ""),
         (("Secret", names.client_tls_secret(store)), ""),
     ]
-    found += [(key, ARCHIVER_PART) for key in archiver_keys(store) if archived]
+    found += [(key, COMPONENT_PARTS[ARCHIVER]) for key in archiver_keys(store) if archived]
+    found += [(key, COMPONENT_PARTS[RESTORER]) for key in restorer_keys(store) if restored]
     found += [(("Secret", names.own_tls_secret(store, client)), client_part(client)) for client in clients]
     for region in regions:
         found += [

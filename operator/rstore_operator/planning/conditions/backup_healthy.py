@@ -69,7 +69,7 @@ def is_unsettled(finding: Finding | None) -> bool:
 def _without_report(archiver: ArchiverObserved, deployment: Mapping[str, Any] | None) -> Finding:
     pod = archiver.pod
     if pod is None:
-        refusal = _refusal(deployment)
+        refusal = refusal_of(deployment)
         if refusal:
             return Finding(BACKUP_HEALTHY, False, NOT_STARTED, f"the archiver's pod cannot be created: {refusal}")
         return Finding(BACKUP_HEALTHY, None, NOT_STARTED, "the archiver's pod is not there yet")
@@ -80,7 +80,7 @@ def _without_report(archiver: ArchiverObserved, deployment: Mapping[str, Any] | 
     return Finding(BACKUP_HEALTHY, None, NOT_ANSWERING, f"{pod.name} does not report: {archiver.silence or 'not yet'}")
 
 
-def _refusal(deployment: Mapping[str, Any] | None) -> str:
+def refusal_of(deployment: Mapping[str, Any] | None) -> str:
     """Why the Deployment's pod is not created, as its controller says; "" if it does not."""
     conditions = ((deployment or {}).get("status") or {}).get("conditions") or ()
     failed = (item for item in conditions if item.get("type") == "ReplicaFailure" and item.get("status") == "True")

@@ -79,6 +79,8 @@ class Situation:
     objects: tuple[Finding, ...] = ()
     """Conditions about changes of objects that take their time."""
     rollout: Rollout = NO_ROLLOUT
+    restoring: str = ""
+    """What a restore is doing that clients wait for."""
     changes_wait: bool = False
     """Whether something would be changed if the store were not paused."""
 
@@ -190,6 +192,8 @@ def _ready(situation: Situation) -> Finding:
         return Finding("Ready", False, "SwitchingOver", _intent_text(situation.intent))
     if not situation.primary_region:
         return Finding("Ready", False, "NotBootstrapped", situation.waiting or "the store is being created")
+    if situation.restoring:
+        return Finding("Ready", False, "Restoring", situation.restoring)
     if situation.unreached:
         return Finding("Ready", None, NOT_REACHED, situation.unreached)
     if not situation.writable:
@@ -212,6 +216,8 @@ def _progressing(situation: Situation) -> Finding:
         return Finding("Progressing", None, "Paused", "; ".join((message, *situation.replica_changes)))
     if situation.waiting:
         return Finding("Progressing", True, "Creating", situation.waiting)
+    if situation.restoring:
+        return Finding("Progressing", True, "Restoring", situation.restoring)
     if situation.rollout.message:
         return Finding("Progressing", True, ROLLING_OUT, situation.rollout.message)
     incomplete = [region.name for region in situation.regions if region.phase in ("Pending", "Creating", "Removing")]

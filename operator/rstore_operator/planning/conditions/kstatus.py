@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS
 from rstore_operator.planning.conditions.finding import Finding
+from rstore_operator.planning.conditions.restored import RESTORED, STALLING
 
 RECONCILING, STALLED = "Reconciling", "Stalled"
 STALLING_REASONS = NAMING_PROBLEMS | {"DataConflict"}
@@ -41,6 +42,9 @@ def _stalled(present: dict[str, Finding], stuck: str) -> Finding | None:
         return degraded
     if rollout is not None and rollout.status:
         return rollout
+    restored = present.get(RESTORED)
+    if restored is not None and restored.status is False and restored.reason in STALLING:
+        return restored
     return Finding(STALLED, True, "PodsDoNotStart", stuck) if stuck else None
 
 

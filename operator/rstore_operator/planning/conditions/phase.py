@@ -23,13 +23,15 @@ def phase_of(status: StoreStatus, spec_problems: Sequence[Problem], *, frozen: b
         if frozen:
             return Phase.PAUSED
         return Phase.PENDING if all(region.phase == "Pending" for region in status.regions) else Phase.CREATING
+    ready = status.condition("Ready")
+    if ready is not None and ready.reason == "Restoring":
+        return Phase.RESTORING
     if degraded is not None and degraded.status == "True":
         return Phase.DEGRADED
     if progressing is not None and progressing.status == "True" and progressing.reason == "Regions":
         return Phase.CREATING
     if progressing is not None and progressing.status == "True" and progressing.reason == ROLLING_OUT:
         return Phase.ROLLING_OUT
-    ready = status.condition("Ready")
     if ready is None or ready.status != "True":
         return Phase.DEGRADED
     if progressing is not None and progressing.status == "True":

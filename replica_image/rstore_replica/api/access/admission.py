@@ -63,7 +63,9 @@ def admit_by_grant(method: str, caller: Caller) -> Refusal | None:
     use is asked later, of each request.
     """
     if caller.grant is None:
-        return _refusal(caller.refusal)
+        return caller.shut_out.answer()
+    if caller.methods is not None and method not in caller.methods:
+        return _refusal(f"a certificate of kind {', '.join(sorted(caller.kinds))} may not call {method}")
     if not may_call(caller.grant, method):
         return _refusal(f"{method} is for clients that may use every key")
     return None

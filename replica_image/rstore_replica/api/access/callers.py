@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rstore_api.domain.access import APPLICATION, COMMON_NAME, NOT_BEFORE, ORGANIZATION, AccessRules
+from rstore_api import methods
+from rstore_api.domain.access import APPLICATION, COMMON_NAME, NOT_BEFORE, ORGANIZATION, RESTORER, AccessRules
+from rstore_api.errors import NotReady, PermissionDenied, StoreError
 
 from rstore_replica.api.access.grants import FULL, Grant
 
@@ -16,6 +18,7 @@ PEER = "peer"
 OPERATOR = "operator"
 CLIENT = "client"
 SHARED = frozenset({CLIENT})
+RESTORERS = frozenset({RESTORER})
 TRUSTED = frozenset({PEER, OPERATOR})
 
 Certificate = Mapping[str, Sequence[bytes]]
@@ -34,15 +37,26 @@ class Caller:
     refusal: str = ""
     max_requests: int = 0
     """Requests and streams that it may have under way on all of its connections; 0: no bound of its own."""
+    methods: frozenset[str] | None = None
+    """The only ones that it may call; None: all that its grant allows."""
+    shut_out_for_now: bool = False
+    """Whether it is shut out for a while only."""
 
     @property
     def may_hand_on(self) -> bool:
         """Whether it may say for whom it calls."""
         return PEER in self.kinds
 
+    @property
+    def shut_out(self) -> StoreError:
+        """What a caller without a grant is answered."""
+        return (NotReady if self.shut_out_for_now else PermissionDenied)(self.refusal)
+
 
 ANYBODY = Caller(frozenset())
 """A caller where no certificates are asked for."""
+FILLING = frozenset({methods.IMPORT_STEP.path, methods.RANGE.path})
+"""What a restorer may call."""
 
 
 def kinds_of(certificate: Certificate) -> frozenset[str]:
@@ -54,11 +68,15 @@ def kinds_of(certificate: Certificate) -> frozenset[str]:
 
 def identify(certificate: Certificate, rules: AccessRules) -> Caller:
     """Returns the caller of the client port that has this certificate."""
-    if not certificate:
-        return ANYBODY
     kinds = kinds_of(certificate)
     if kinds & TRUSTED:
         return Caller(kinds)
+    if rules.restoring:
+        if kinds == RESTORERS:
+            return Caller(kinds, methods=FILLING)
+        return Caller(kinds, grant=None, refusal="the store is being restored", shut_out_for_now=True)
+    if not certificate:
+        return ANYBODY
     begins = _begins(certificate)
     if APPLICATION not in _texts(certificate, ORGANIZATION):
         shared = rules.shared_client

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from rstore_replica.api.access.callers import TRUSTED, Caller
+from rstore_replica.api.access.callers import RESTORERS, TRUSTED, Caller
 
 TOKEN_KEYS = ("token", "authorization")
 """Metadata with the token of ``Authenticate``: that of etcd's clients, and that of its JSON gateway."""
@@ -50,6 +50,8 @@ SYSTEM = Credentials(system=True)
 
 def credentials_of(caller: Caller, metadata: Iterable[tuple[str, str | bytes]], now: float) -> Credentials:
     """Returns the credentials that came with a request, or with a stream, at ``now``."""
+    if caller.kinds == RESTORERS:
+        return SYSTEM  # users and roles come with what it restores
     pairs = dict(metadata)
     token = next((str(pairs[key]) for key in TOKEN_KEYS if key in pairs), None)
     if caller.kinds & TRUSTED:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
+from grpc import StatusCode
+from rstore_api import methods
 from rstore_api.domain.access import (
     CLOSED,
     COMMON_NAME,
@@ -52,6 +54,40 @@ def test_a_client_may_do_what_its_rule_says() -> None:
 def test_replicas_and_the_operator_may_do_everything_whatever_the_rules_are(kind: str) -> None:
     for rules in (OPEN, CLOSED, RULES):
         assert identify(certificate(kind), rules).grant is FULL
+
+
+RESTORING = AccessRules(version=4, clients=RULES.clients, restoring=True)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [certificate("shop", own=True), certificate("client"), certificate("restorer", own=True), {}, certificate("x")],
+)
+def test_no_client_gets_in_while_the_store_is_restored(held: Certificate) -> None:
+    caller = identify(held, RESTORING)
+    assert not is_let_in(caller)
+    refusal = admit_by_grant(methods.RANGE.path, caller)
+    assert refusal is not None
+    assert (refusal[0], refusal[1]) == (StatusCode.UNAVAILABLE, "rstore: not ready: the store is being restored")
+
+
+def test_a_restorer_may_fill_the_store_and_read_it_and_only_while_it_is_restored() -> None:
+    caller = identify(certificate("restorer"), RESTORING)
+    for method in (methods.IMPORT_STEP, methods.RANGE):
+        assert admit_by_grant(method.path, caller) is None
+    for method in (methods.PUT, methods.TXN, methods.COMPACT, methods.HASH_KV, methods.STATUS):
+        assert admit_by_grant(method.path, caller) is not None
+    assert not caller.may_hand_on
+    assert admit_by_kind("/rstore.v1.Admin/Status", identify_by_kind(certificate("restorer"))) is not None
+    for rules in (RULES, OPEN, CLOSED):
+        later = identify(certificate("restorer"), rules)
+        assert later.grant is None
+        assert has_lost(caller, later)
+
+
+@pytest.mark.parametrize("kind", ["peer", "operator"])
+def test_replicas_and_the_operator_get_in_while_the_store_is_restored(kind: str) -> None:
+    assert identify(certificate(kind), RESTORING).grant is FULL
 
 
 @pytest.mark.parametrize("name", ["peer", "operator", "client"])

@@ -10,7 +10,7 @@ from aiohttp import web
 from rstore_backup.report import PATH, Phase, Report, ReportError, encode
 from rstore_kube.errors import ApiError
 from rstore_operator.cluster.archiver import ASK_SECONDS, KEEP_SECONDS, MAX_REPORT_BYTES, ArchiverView, fetch_report
-from rstore_operator.cluster.pods import newest_archiver
+from rstore_operator.cluster.pods import newest_of
 from rstore_operator.cluster.site import Site
 from rstore_operator.facts.archiver import NO_ARCHIVER, ArchiverPod
 
@@ -148,12 +148,12 @@ def test_the_newest_pod_that_stays_is_the_archivers() -> None:
     replica = {"metadata": {"name": "orders-us-east-0", "labels": {}}, "status": {}}
     leaving = pod("c", "2026-01-03T00:00:00Z", metadata={"deletionTimestamp": "2026-01-04T00:00:00Z"})
     bodies = [pod("a", "2026-01-01T00:00:00Z"), pod("b", "2026-01-02T00:00:00Z"), leaving, replica]
-    assert newest_archiver(bodies) == ArchiverPod("b", "ip-b")
-    assert newest_archiver([replica]) is None
+    assert newest_of("archiver", bodies) == ArchiverPod("b", "ip-b")
+    assert newest_of("archiver", [replica]) is None
     waiting = {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}}}
     starting = pod("d", "2026-01-05T00:00:00Z", phase="Pending", containerStatuses=[waiting])
     problem = 'CreateContainerConfigError: secret "keys" not found'
-    assert newest_archiver([*bodies, starting]) == ArchiverPod("d", "", problem)
+    assert newest_of("archiver", [*bodies, starting]) == ArchiverPod("d", "", problem)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unplanned import advance_unplanned
 from rstore_operator.planner import plan as planner
 from rstore_operator.resource.commands import Commands
-from rstore_operator.resource.state import Outcome, Receipt, Step, Trigger
+from rstore_operator.resource.state import BootstrapStatus, Outcome, Receipt, Step, Trigger
 from unit.operator.failover.test_unfinished import fenced
 from unit.operator.lossy_world import LossyWorld, running
 from unit.operator.world import begin_and_hold_back
@@ -293,12 +293,18 @@ def given_up(seconds: float) -> Change:
     return change
 
 
+def restoring(scene: Scene) -> Scene:
+    """The store is being filled from an archive."""
+    return replace(scene, status=structs.replace(scene.status, bootstrap=BootstrapStatus()))
+
+
 ROWS = [
     Row("ABORT", healthy, "nothing_to_abort", "NothingToAbort", "there is no switchover"),
     Row("ABORT", failing_over, "automatic_is_not_aborted", "NothingToAbort", "an automatic failover is not called off"),
     Row("ABORT", switching_over("Promoting"), "too_late_to_abort", "TooLateToAbort", "eu-west is being promoted"),
     Row("ABORT", switching_over("CatchingUp"), None),
     Row("SWITCHOVER", not_running, "store_is_not_running", "NotBootstrapped", commands=TO),
+    Row("SWITCHOVER", healthy, "store_is_restored", "Restoring", "its primary stays", TO, restoring),
     Row("SWITCHOVER", just_switched_over, "left_over", commands=TO),
     Row("SWITCHOVER", healthy, "already_primary", "AlreadyPrimary", "us-east is primary already", TO_PRIMARY),
     Row("SWITCHOVER", just_lost, "switchover_waits", "SwitchoverBlocked", SILENT, TO),
@@ -310,6 +316,7 @@ ROWS = [
     Row("SWITCHOVER", healthy, "switchover_begins", Trigger.ANNOTATION, commands=FORCED),
     Row("SWITCHOVER", just_lost, None, commands=FORCED),
     Row("FORCED_FAILOVER", not_running, "store_is_not_running", "NotBootstrapped", commands=FORCED),
+    Row("FORCED_FAILOVER", lost, "store_is_restored", "Restoring", "its primary stays", FORCED, restoring),
     Row("FORCED_FAILOVER", just_switched_over, "left_over", commands=FORCED),
     Row("FORCED_FAILOVER", lost, "already_primary", "AlreadyPrimary", commands=FORCED_TO_PRIMARY),
     Row("FORCED_FAILOVER", most_lost, "forced_lacks_voters", "NoMajority", f"failover to eu-west: {HALF}", FORCED),
@@ -483,3 +490,9 @@ def test_the_region_that_is_left_takes_over_again_only_where_it_holds_everything
     assert found.intent is not None
     assert (found.intent.to_region, found.intent.aborted) == (promoted, bool(promoted))
     assert ("bring ap-south back" in found.blocked) is not bool(promoted)
+
+
+def test_nothing_begins_by_itself_while_the_store_is_restored() -> None:
+    scene = replace(seen_in(lost), commands=Commands())
+    assert answer.decide(scene, annotations.Checked(Commands())).intent is not None
+    assert answer.decide(restoring(scene), annotations.Checked(Commands())).intent is None

@@ -13,8 +13,8 @@ from rstore_backup.config import decode
 from rstore_backup.report import BaseProgress, BaseReport, ErrorReport, Phase, Problem, Report
 from rstore_operator.cluster.requested_bases import read_requested_base, status_patch
 from rstore_operator.facts.archiver import NO_ARCHIVER, ArchiverObserved
-from rstore_operator.planning.requested_bases import plan_requested, requests_of, without_store
-from rstore_operator.resource.backup import BackupSpec
+from rstore_operator.planning.requested_bases import INVALID, RESTORING, plan_requested, requests_of, without_store
+from rstore_operator.resource.backup import ArchivePlace, BackupSpec
 from rstore_operator.resource.requested_base import BasePhase, BaseStatus, RequestedBase
 from unit.operator.world import REF, SPEC, World
 
@@ -139,9 +139,22 @@ def test_one_that_was_made_in_time_is_complete_however_late_that_is_seen() -> No
 def test_while_the_spec_is_invalid_nobody_knows_whether_there_is_a_backup() -> None:
     for seconds, phase in ((3599, PENDING), (3600, FAILED)):
         late = ASKED + timedelta(seconds=seconds)
-        [update] = plan_requested(REF, None, [BASE], NO_ARCHIVER, late, valid=False).updates
+        [update] = plan_requested(REF, None, [BASE], NO_ARCHIVER, late, unknown=INVALID).updates
         assert update.status.phase is phase
         assert "the spec of the store is invalid" in update.status.error
+
+
+def test_a_complete_one_says_where_its_archive_is() -> None:
+    spec = replace(BACKUP, endpoint="http://minio:9000", credentials_secret="keys")
+    [update] = plan_requested(REF, spec, [BASE], seen(last_base=ANSWER, store_id="id"), NOW).updates
+    archive = update.status.archive
+    assert archive is not None
+    assert archive.store_id == "id"
+    assert archive.place == ArchivePlace("s3://backups/orders", "", "http://minio:9000", "keys")
+    [update] = plan_requested(REF, BACKUP, [BASE], seen(last_base=ANSWER), NOW, unknown=RESTORING).updates
+    assert update.status.phase is BasePhase.COMPLETED
+    [update] = plan_requested(REF, None, [BASE], NO_ARCHIVER, NOW, unknown=RESTORING).updates
+    assert update.status == BaseStatus(error="the store is being restored")
 
 
 @pytest.mark.parametrize("status", [COMPLETED, BaseStatus(FAILED, error="no such key")])
@@ -187,7 +200,7 @@ def test_the_oldest_that_are_not_complete_are_asked_for() -> None:
 def test_an_object_is_read_as_it_was_written() -> None:
     for status in (COMPLETED, BaseStatus(error="x"), BaseStatus()):
         patch = status_patch(status)
-        assert patch.keys() == {"phase", "revision", "bytes", "startedAt", "completedAt", "error"}
+        assert patch.keys() == {"phase", "revision", "bytes", "startedAt", "completedAt", "error", "archive"}
         body = {
             "metadata": {"name": "n", "uid": "u", "resourceVersion": "1", "creationTimestamp": "t"},
             "spec": {"store": "orders", "deadlineSeconds": 60},

@@ -250,9 +250,13 @@ def test_bounds_are_those_of_the_one_table() -> None:
     assert (bases["minimum"], bases["maximum"]) == (limits.KEEP_BASES.low, limits.KEEP_BASES.high)
     requests = limits.CLIENT_REQUESTS
     assert (client["maxRequests"]["minimum"], client["maxRequests"]["maximum"]) == (requests.low, requests.high)
+    for name in ("revision", "epoch"):
+        past = fields[f"bootstrap.from.at.{name}"]
+        assert (past["minimum"], past["maximum"]) == (limits.PAST_REVISION.low, limits.PAST_REVISION.high)
     numeric = {path for path, schema in fields.items() if "minimum" in schema or schema.get("pattern") == DURATION}
     numeric -= {"security.clients[].maxRequests"}  # without a default: as much as all have together
     numeric -= {"backup.retention.keepBases"}  # without a default: all
+    numeric -= {"bootstrap.from.at.revision", "bootstrap.from.at.epoch"}  # without a default: the latest
     assert numeric <= BOUNDS.keys(), "each number and duration of the spec is in the table"
 
 
