@@ -8,31 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import ARCHIVER, CONFIG_HASH
+from rstore_api.domain.kubernetes import ARCHIVER
 from rstore_api.domain.limits import QUOTA_BYTES
 
 from rstore_operator.resource.backup import BackupSpec
 from rstore_operator.resource.model import OperatorPods, RegionSpec, ReplicaImage, StoreRef, StoreSpec
-from rstore_operator.specs.archive_pods import ARCHIVE_DIRECTORY, anywhere_in, archive_mount, archive_volume
-from rstore_operator.specs.labels import common_labels, component_labels, metadata
-from rstore_operator.specs.network_policy import operator_peers, rule
-from rstore_operator.specs.pod_parts import (
-    CONFIG_DIRECTORY,
-    CONTAINER_SECURITY,
-    POD_SECURITY,
-    TLS_DIRECTORY,
-    given,
-    probe,
-    pull_secrets_and_priority,
-    resources,
-)
+from rstore_operator.specs.archive_pods import ArchiveProgram, config_map, deployment, network_policy
 
-FILE_NAME = "archive.json"
-DRILL_DIRECTORY = "/var/lib/rstore-drill"
-"""Where drills have their temporary files, in a volume of their own, which may not fill up that of others."""
-DRILL_BYTES = QUOTA_BYTES
-"""The keys of a store, without those that compaction has yet to remove, take less than its quota."""
-STOP_SECONDS = 30
+PROGRAM = ArchiveProgram(
+    component=ARCHIVER,
+    object_name=names.archiver_object,
+    tls_secret=names.archiver_tls_secret,
+    command="archive",
+    config_file="archive.json",
+    scratch="drill",
+    scratch_directory="/var/lib/rstore-drill",
+    # The keys of a store, without those that compaction has yet to remove, take less than its quota.
+    scratch_bytes=QUOTA_BYTES,
+)
+"""Drills have their temporary files in a volume of their own, which may not fill up that of others."""
 
 
 @dataclass(frozen=True)
@@ -50,85 +44,21 @@ NO_DRILLS = Drills()
 def archiver_deployment(
     ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage, credentials: str
 ) -> dict[str, Any]:
-    """One pod that copies the store's log and makes bases; none while backup is suspended.
-
-    ``credentials`` is a digest of what the pod has in its environment: when it changes, the pod is replaced. A second
-    pod would do no harm, but only one is of use, so the old one ends before the next begins.
-    """
-    selector = component_labels(ref.name, ARCHIVER)
-    pods = spec.pods
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(ref, names.archiver_object(ref.name), component=ARCHIVER),
-        "spec": {
-            "replicas": 0 if backup.suspend else 1,
-            "revisionHistoryLimit": 2,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": selector},
-            "template": {
-                "metadata": {
-                    "labels": {**pods.labels, **common_labels(ref.name, component=ARCHIVER)},
-                    "annotations": {**pods.annotations, CONFIG_HASH: credentials},
-                },
-                "spec": _pod(ref, spec, backup, image.of(pods)),
-            },
-        },
-    }
-
-
-def _pod(ref: StoreRef, spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict[str, Any]:
-    pods = spec.pods
-    return {
-        "serviceAccountName": backup.service_account or names.store_object(ref.name),
-        "automountServiceAccountToken": bool(backup.service_account),
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": STOP_SECONDS,
-        **pull_secrets_and_priority(pods),
-        "securityContext": given(pods.security_context, POD_SECURITY),
-        "containers": [_container(spec, backup, image)],
-        "volumes": [
-            {"name": "config", "configMap": {"name": names.archiver_object(ref.name)}},
-            {"name": "tls", "secret": {"secretName": names.archiver_tls_secret(ref.name), "defaultMode": 0o440}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-            {"name": "drill", "emptyDir": {"sizeLimit": f"{(DRILL_BYTES >> 30) + 1}Gi"}},
-            *archive_volume(backup),
-        ],
-        **anywhere_in(preferred_regions(spec, backup)),
-    }
-
-
-def _container(spec: StoreSpec, backup: BackupSpec, image: ReplicaImage) -> dict[str, Any]:
-    secret = backup.credentials_secret
-    return {
-        "name": "archiver",
-        "image": image.image,
-        "imagePullPolicy": image.pull_policy,
-        "command": ["python", "-m", "rstore_backup", "archive"],
-        "args": [
-            f"--config={CONFIG_DIRECTORY}/{FILE_NAME}",
-            f"--tls-dir={TLS_DIRECTORY}",
-            f"--drill-folder={DRILL_DIRECTORY}",
-            f"--drill-bytes={DRILL_BYTES}",
-            *([f"--folder={ARCHIVE_DIRECTORY}"] if backup.is_folder else []),
-        ],
-        # With a heap for each thread, those that a restore leaves behind add up.
-        "env": [{"name": "TMPDIR", "value": "/tmp"}, {"name": "MALLOC_ARENA_MAX", "value": "1"}],
-        **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
-        "ports": [{"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"}],
-        "resources": resources(backup.requests, backup.limits),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": given(spec.pods.container_security_context, CONTAINER_SECURITY),
-        "livenessProbe": probe("/healthz", period=10, timeout=10, failures=6),
-        "readinessProbe": probe("/readyz", period=5, timeout=5, failures=3),
-        "volumeMounts": [
-            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
-            {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},
-            {"name": "drill", "mountPath": DRILL_DIRECTORY},
-            *archive_mount(backup),
-        ],
-    }
+    """One pod that copies the store's log and makes bases; none while backup is suspended. ``credentials`` is a digest
+    of what the pod has in its environment."""
+    regions = preferred_regions(spec, backup)
+    return deployment(
+        PROGRAM,
+        ref,
+        spec,
+        backup,
+        regions,
+        image,
+        credentials,
+        suspended=backup.suspend,
+        requests=backup.requests,
+        limits=backup.limits,
+    )
 
 
 def archiver_config(
@@ -178,20 +108,14 @@ def archiver_config_map(
     requests: Sequence[str] = (),
     drills: Drills = NO_DRILLS,
 ) -> dict[str, Any]:
-    """The ConfigMap that carries the configuration. The archiver reads it again when it changes."""
-    text = json.dumps(archiver_config(ref, spec, backup, source, requests, drills), indent=2) + "\n"
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata(ref, names.archiver_object(ref.name), component=ARCHIVER),
-        "data": {FILE_NAME: text},
-    }
+    """The ConfigMap that carries the configuration."""
+    return config_map(PROGRAM, ref, archiver_config(ref, spec, backup, source, requests, drills))
 
 
 def configured_region(live: Mapping[str, Any] | None) -> str:
     """Returns the region in a live ConfigMap of the archiver; "" where there is none."""
     try:
-        config = json.loads(((live or {}).get("data") or {}).get(FILE_NAME, ""))
+        config = json.loads(((live or {}).get("data") or {}).get(PROGRAM.config_file, ""))
     except ValueError:
         return ""
     region = config.get("region") if isinstance(config, dict) else None
@@ -206,18 +130,5 @@ def preferred_regions(spec: StoreSpec, backup: BackupSpec) -> tuple[RegionSpec, 
 
 
 def archiver_network_policy(ref: StoreRef, spec: StoreSpec, operator: OperatorPods) -> dict[str, Any]:
-    """Lets the operator in, which shows what the archiver reports, and metrics as the spec allows.
-
-    The policy of the replicas lets every pod of the store in, so the archiver as well.
-    """
-    metrics = spec.network_policy.metrics
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata(ref, names.archiver_object(ref.name), component=ARCHIVER),
-        "spec": {
-            "podSelector": {"matchLabels": component_labels(ref.name, ARCHIVER)},
-            "policyTypes": ["Ingress"],
-            "ingress": [rule(operator_peers(operator), names.HTTP_PORT), rule(metrics, names.HTTP_PORT)],
-        },
-    }
+    """Who may connect to the archiver."""
+    return network_policy(PROGRAM, ref, spec, operator)

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import CONFIG_HASH, RESTORER
+from rstore_api.domain.kubernetes import RESTORER
 from rstore_api.domain.limits import QUOTA_BYTES
 from rstore_backup.restore_report import Pinned
 
-from rstore_operator.resource.backup import DEFAULT_REQUESTS, ArchivePlace
+from rstore_operator.resource.backup import ArchivePlace
 from rstore_operator.resource.bootstrap import LATEST, Moment
 from rstore_operator.resource.model import OperatorPods, RegionSpec, ReplicaImage, StoreRef, StoreSpec
-from rstore_operator.specs.archive_pods import ARCHIVE_DIRECTORY, anywhere_in, archive_mount, archive_volume
-from rstore_operator.specs.labels import common_labels, component_labels, metadata
-from rstore_operator.specs.network_policy import operator_peers, rule
-from rstore_operator.specs.pod_parts import (
-    CONFIG_DIRECTORY,
-    CONTAINER_SECURITY,
-    POD_SECURITY,
-    TLS_DIRECTORY,
-    given,
-    probe,
-    pull_secrets_and_priority,
-    resources,
-)
+from rstore_operator.specs.archive_pods import ArchiveProgram, config_map, deployment, network_policy
 
-FILE_NAME = "restore.json"
-SCRATCH_DIRECTORY = "/var/lib/rstore-restore"
-"""Where its temporary file is, in a volume of its own."""
-SCRATCH_BYTES = QUOTA_BYTES
-STOP_SECONDS = 30
+PROGRAM = ArchiveProgram(
+    component=RESTORER,
+    object_name=names.restorer_object,
+    tls_secret=names.restorer_tls_secret,
+    command="restore",
+    config_file="restore.json",
+    scratch="scratch",
+    scratch_directory="/var/lib/rstore-restore",
+    scratch_bytes=QUOTA_BYTES,
+)
 
 
 @dataclass(frozen=True)
@@ -54,83 +46,8 @@ class Restore:
 def restorer_deployment(
     ref: StoreRef, spec: StoreSpec, primary_region: str, place: ArchivePlace, image: ReplicaImage, credentials: str
 ) -> dict[str, Any]:
-    """One pod that fills the store. ``credentials`` is a digest of what it has in its environment: when that changes,
-    the pod is replaced. Two at once do no harm, but the old one ends before the next begins.
-    """
-    pods = spec.pods
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(ref, names.restorer_object(ref.name), component=RESTORER),
-        "spec": {
-            "replicas": 1,
-            "revisionHistoryLimit": 2,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": component_labels(ref.name, RESTORER)},
-            "template": {
-                "metadata": {
-                    "labels": {**pods.labels, **common_labels(ref.name, component=RESTORER)},
-                    "annotations": {**pods.annotations, CONFIG_HASH: credentials},
-                },
-                "spec": _pod(ref, spec, primary_region, place, image.of(pods)),
-            },
-        },
-    }
-
-
-def _pod(
-    ref: StoreRef, spec: StoreSpec, primary_region: str, place: ArchivePlace, image: ReplicaImage
-) -> dict[str, Any]:
-    pods = spec.pods
-    return {
-        "serviceAccountName": place.service_account or names.store_object(ref.name),
-        "automountServiceAccountToken": bool(place.service_account),
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": STOP_SECONDS,
-        **pull_secrets_and_priority(pods),
-        "securityContext": given(pods.security_context, POD_SECURITY),
-        "containers": [_container(spec, place, image)],
-        "volumes": [
-            {"name": "config", "configMap": {"name": names.restorer_object(ref.name)}},
-            {"name": "tls", "secret": {"secretName": names.restorer_tls_secret(ref.name), "defaultMode": 0o440}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-            {"name": "scratch", "emptyDir": {"sizeLimit": f"{(SCRATCH_BYTES >> 30) + 1}Gi"}},
-            *archive_volume(place),
-        ],
-        **anywhere_in(_primary_first(spec, primary_region)),
-    }
-
-
-def _container(spec: StoreSpec, place: ArchivePlace, image: ReplicaImage) -> dict[str, Any]:
-    secret = place.credentials_secret
-    return {
-        "name": "restorer",
-        "image": image.image,
-        "imagePullPolicy": image.pull_policy,
-        "command": ["python", "-m", "rstore_backup", "restore"],
-        "args": [
-            f"--config={CONFIG_DIRECTORY}/{FILE_NAME}",
-            f"--tls-dir={TLS_DIRECTORY}",
-            f"--scratch-folder={SCRATCH_DIRECTORY}",
-            f"--scratch-bytes={SCRATCH_BYTES}",
-            *([f"--folder={ARCHIVE_DIRECTORY}"] if place.is_folder else []),
-        ],
-        "env": [{"name": "TMPDIR", "value": "/tmp"}, {"name": "MALLOC_ARENA_MAX", "value": "1"}],
-        **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
-        "ports": [{"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"}],
-        "resources": resources(DEFAULT_REQUESTS, None),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": given(spec.pods.container_security_context, CONTAINER_SECURITY),
-        "livenessProbe": probe("/healthz", period=10, timeout=10, failures=6),
-        "readinessProbe": probe("/readyz", period=5, timeout=5, failures=3),
-        "volumeMounts": [
-            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
-            {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},
-            {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
-            *archive_mount(place),
-        ],
-    }
+    """One pod that fills the store. ``credentials`` is a digest of what it has in its environment."""
+    return deployment(PROGRAM, ref, spec, place, _primary_first(spec, primary_region), image, credentials)
 
 
 def restorer_config(ref: StoreRef, spec: StoreSpec, primary_region: str, restore: Restore) -> dict[str, Any]:
@@ -158,31 +75,13 @@ def restorer_config(ref: StoreRef, spec: StoreSpec, primary_region: str, restore
 
 
 def restorer_config_map(ref: StoreRef, spec: StoreSpec, primary_region: str, restore: Restore) -> dict[str, Any]:
-    """The ConfigMap that carries the configuration. The restorer reads it again when it changes."""
-    text = json.dumps(restorer_config(ref, spec, primary_region, restore), indent=2) + "\n"
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata(ref, names.restorer_object(ref.name), component=RESTORER),
-        "data": {FILE_NAME: text},
-    }
+    """The ConfigMap that carries the configuration."""
+    return config_map(PROGRAM, ref, restorer_config(ref, spec, primary_region, restore))
 
 
 def restorer_network_policy(ref: StoreRef, spec: StoreSpec, operator: OperatorPods) -> dict[str, Any]:
-    """Lets the operator in, which shows what the restorer reports, and metrics as the spec allows."""
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata(ref, names.restorer_object(ref.name), component=RESTORER),
-        "spec": {
-            "podSelector": {"matchLabels": component_labels(ref.name, RESTORER)},
-            "policyTypes": ["Ingress"],
-            "ingress": [
-                rule(operator_peers(operator), names.HTTP_PORT),
-                rule(spec.network_policy.metrics, names.HTTP_PORT),
-            ],
-        },
-    }
+    """Who may connect to the restorer."""
+    return network_policy(PROGRAM, ref, spec, operator)
 
 
 def _primary_first(spec: StoreSpec, primary_region: str) -> Sequence[RegionSpec]:

@@ -16,7 +16,7 @@ from rstore_operator.resource.backup import ArchivePlace
 from rstore_operator.resource.bootstrap import Moment
 from rstore_operator.resource.model import UNKNOWN_PODS, ReplicaImage, StoreSpec
 from rstore_operator.resource.validate import read_spec
-from rstore_operator.specs.restorer import FILE_NAME, Restore
+from rstore_operator.specs.restorer import PROGRAM, Restore
 from unit.operator.world import REF, SPEC
 
 BUCKET = ArchivePlace("s3://backups/stores", endpoint="http://minio:9000", credentials_secret="keys")
@@ -44,14 +44,16 @@ def made(restore: Restore | None, spec: StoreSpec = SPECIFIED, credentials: str 
 
 def test_it_is_told_all_that_it_reads() -> None:
     restore = Restore(BUCKET, "", "default/orders", Moment(revision=41, epoch=2), PINNED, "new-id")
-    config = decode(made(restore)[CONFIG]["data"][FILE_NAME].encode())
+    config = decode(made(restore)[CONFIG]["data"][PROGRAM.config_file].encode())
     assert (config.namespace, config.name, config.store_id) == ("default", "orders", "new-id")
     assert config.replicas[0] == "orders-eu-west-0.orders-eu-west-peers.default.svc:2379", "those of the primary first"
     assert len(config.replicas) == 7
     assert (config.destination, config.endpoint) == (BUCKET.destination, BUCKET.endpoint)
     assert (config.source_id, config.source_name) == ("", "default/orders")
     assert (config.revision, config.time_ms, config.epoch, config.pinned) == (41, 0, 2, PINNED)
-    latest = decode(made(Restore(BUCKET, "old-id", "", store_id="new-id"))[CONFIG]["data"][FILE_NAME].encode())
+    latest = decode(
+        made(Restore(BUCKET, "old-id", "", store_id="new-id"))[CONFIG]["data"][PROGRAM.config_file].encode()
+    )
     assert (latest.source_id, latest.revision, latest.time_ms, latest.pinned) == ("old-id", 0, 0, None)
 
 
@@ -74,7 +76,7 @@ def test_a_folder_of_a_volume_is_mounted() -> None:
     [mount] = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "archive"]
     assert mount["subPath"] == "stores"
     assert f"--folder={mount['mountPath']}" in pod["containers"][0]["args"]
-    assert decode(manifests[CONFIG]["data"][FILE_NAME].encode()).destination == "file:///"
+    assert decode(manifests[CONFIG]["data"][PROGRAM.config_file].encode()).destination == "file:///"
 
 
 def test_the_pod_waits_for_its_certificate_and_its_credentials() -> None:
