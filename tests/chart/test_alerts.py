@@ -89,6 +89,7 @@ FIRING: dict[str, Series] = {
     "RStoreWritesInQuarantine": gauge("rstore_quarantined_tails", LEADER, 1),
     "RStoreBackupFailing": condition("BackupHealthy", -1),
     "RStoreBackupBehind": gauge("rstore_operator_backup_lag_seconds", STORE, 400),
+    "RStoreBackupLogLost": {f"rstore_operator_backup_log_lost{{{STORE}}}": "0x90 1x150"},
     "RStoreBackupBaseLate": gauge("rstore_operator_backup_base_late", STORE, 1),
     "RStoreBackupDrillFailed": gauge("rstore_operator_backup_drill_failed", STORE, 1),
     "RStoreQuotaNearlyUsed": gauge("etcd_mvcc_db_total_size_in_use_in_bytes", LEADER, 7e9),
