@@ -134,8 +134,8 @@ def forget_what_is_there(_original: Any) -> Any:
 def end_pods_first(original: Any) -> Any:
     """A region has as many pods as it is to have at once, whoever still counts in its group."""
 
-    def plan_scaling(stateful_set: str, wanted: int, running: int, region: Any) -> Any:
-        return replace(original(stateful_set, wanted, running, region), pods=wanted)
+    def plan_scaling(stateful_set: str, wanted: int, running: int, region: Any, **options: Any) -> Any:
+        return replace(original(stateful_set, wanted, running, region, **options), pods=wanted)
 
     return plan_scaling
 
