@@ -18,10 +18,11 @@ from rstore_api.listening import EVERY_ADDRESS
 from rstore_api.logs import LEVELS, configure, get_logger
 from rstore_api.tls import TlsFiles
 
-from rstore_backup.archiver.process import ArchiverProcess, read_config
-from rstore_backup.archiver.scratch import Scratch
+from rstore_backup import config, restore_config
+from rstore_backup.archiver.process import ArchiverProcess
 from rstore_backup.config import ConfigError
-from rstore_backup.restorer import process as restorer
+from rstore_backup.program.config_file import ConfigFile
+from rstore_backup.program.scratch import Scratch
 from rstore_backup.restorer.process import RestorerProcess
 
 EXIT_FAILED = 1
@@ -92,19 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _archiver(chosen: argparse.Namespace) -> ArchiverProcess:
-    config = read_config(chosen.config)
-    configure(chosen.log_level, store=config.name)
+    file = ConfigFile(chosen.config, config.decode)
+    configure(chosen.log_level, store=file.current.name)
     scratch = Scratch(chosen.drill_folder, chosen.drill_bytes) if chosen.drill_folder is not None else None
     tls, host = TlsFiles.in_directory(chosen.tls_dir), chosen.listen_host
-    return ArchiverProcess(chosen.config, config, tls=tls, listen_host=host, folder=chosen.folder, scratch=scratch)
+    return ArchiverProcess(file, tls=tls, listen_host=host, folder=chosen.folder, scratch=scratch)
 
 
 def _restorer(chosen: argparse.Namespace) -> RestorerProcess:
-    config = restorer.read_config(chosen.config)
-    configure(chosen.log_level, store=config.name)
+    file = ConfigFile(chosen.config, restore_config.decode)
+    configure(chosen.log_level, store=file.current.name)
     scratch = Scratch(chosen.scratch_folder, chosen.scratch_bytes) if chosen.scratch_folder is not None else None
     tls, host = TlsFiles.in_directory(chosen.tls_dir), chosen.listen_host
-    return RestorerProcess(chosen.config, config, tls=tls, listen_host=host, folder=chosen.folder, scratch=scratch)
+    return RestorerProcess(file, tls=tls, listen_host=host, folder=chosen.folder, scratch=scratch)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,7 @@ from rstore_backup.archiver.keepers import CONFIRM_SECONDS
 from rstore_backup.archiver.log_writer import LogWriter, Overtaken
 from rstore_backup.archiver.progress import Progress
 from rstore_backup.archiver.pruner import prune
-from rstore_backup.archiver.retrying import Backoff, until_one_ends
 from rstore_backup.archiver.rules import Wanted, next_base_ms, on_line, pruning, wanted
-from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import Source, SourceError
 from rstore_backup.archiver.tip import claim, read_manifests, read_tip
 from rstore_backup.card import Card
@@ -36,6 +34,8 @@ from rstore_backup.errors import (
     WrongStore,
 )
 from rstore_backup.objects import ObjectStore
+from rstore_backup.program.retrying import Backoff, until_one_ends
+from rstore_backup.program.scratch import Scratch
 from rstore_backup.report import Problem
 from rstore_backup.stores import Below
 

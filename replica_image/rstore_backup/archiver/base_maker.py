@@ -12,13 +12,13 @@ from rstore_api.proto.rstore_pb2 import BaseRequest
 
 from rstore_backup import bases, names, sealed
 from rstore_backup.archiver.progress import Progress
-from rstore_backup.archiver.retrying import Retry
 from rstore_backup.archiver.rules import Wanted
 from rstore_backup.archiver.source import Source, SourceError
 from rstore_backup.bases import Manifest, PartHeader, PartInfo
 from rstore_backup.card import Card
 from rstore_backup.errors import ObjectExists
 from rstore_backup.objects import ObjectStore
+from rstore_backup.program.retrying import Retry
 from rstore_backup.report import BaseProgress
 
 _log = get_logger(__name__)

@@ -11,11 +11,11 @@ from rstore_api.logs import get_logger
 from rstore_backup.archiver.drill_rules import Fingerprint, Restored, Standing, WantedDrill, judged, standing
 from rstore_backup.archiver.fingerprint import read_fingerprint
 from rstore_backup.archiver.progress import Progress
-from rstore_backup.archiver.retrying import Backoff
-from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import Source, SourceError
 from rstore_backup.errors import ArchiveError
 from rstore_backup.objects import ObjectStore
+from rstore_backup.program.retrying import Backoff
+from rstore_backup.program.scratch import Scratch
 from rstore_backup.report import DrillProgress, DrillReport, DrillResult
 from rstore_backup.restoring.key_table import TableUnusable
 from rstore_backup.restoring.plan import AtRevision, Latest

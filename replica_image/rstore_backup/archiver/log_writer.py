@@ -15,12 +15,12 @@ from rstore_api.proto.rstore_pb2 import ConfirmRequest, FollowRequest, FollowRes
 from rstore_backup import sealed, segments
 from rstore_backup.archiver.builder import FIRST, Draft, LineBuilder, Tip
 from rstore_backup.archiver.progress import Progress
-from rstore_backup.archiver.retrying import Retry
 from rstore_backup.archiver.source import Source, SourceError
 from rstore_backup.archiver.tip import link_at
 from rstore_backup.config import ArchiverConfig
 from rstore_backup.errors import ObjectExists
 from rstore_backup.objects import ObjectStore
+from rstore_backup.program.retrying import Retry
 from rstore_backup.segments import Link
 
 _log = get_logger(__name__)

@@ -12,12 +12,11 @@ from rstore_api.client import Client
 from rstore_api.logs import get_logger
 from rstore_api.tls import TlsSource
 
-from rstore_backup.archiver.http_port import HttpPort
-from rstore_backup.archiver.process import LOOK_SECONDS, WHOLE_VOLUME, now_ms
-from rstore_backup.archiver.scratch import Scratch
-from rstore_backup.config import ConfigError
 from rstore_backup.objects import ObjectStore
-from rstore_backup.restore_config import RestoreConfig, decode
+from rstore_backup.program.config_file import ConfigFile, destination_of, now_ms, work_until_stopped
+from rstore_backup.program.http_port import HttpPort
+from rstore_backup.program.scratch import Scratch
+from rstore_backup.restore_config import RestoreConfig
 from rstore_backup.restore_report import RECORDED, RestorePhase, encode
 from rstore_backup.restorer.metrics import ProcessMetrics
 from rstore_backup.restorer.progress import Progress
@@ -28,21 +27,12 @@ from rstore_backup.stores import open_store
 _log = get_logger(__name__)
 
 
-def read_config(path: Path) -> RestoreConfig:
-    """Returns the configuration in a file. Raises ConfigError."""
-    try:
-        return decode(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-
-
 class RestorerProcess:
     """Runs the restore that a file describes, and reports it until it is stopped."""
 
     def __init__(
         self,
-        path: Path,
-        config: RestoreConfig,
+        config: ConfigFile[RestoreConfig],
         *,
         tls: TlsSource | None,
         listen_host: str,
@@ -50,14 +40,17 @@ class RestorerProcess:
         scratch: Scratch | None = None,
     ) -> None:
         """``folder`` is what a destination of ``file:///`` stands for. ``scratch`` is where the temporary file is."""
-        self._path = path
         self._config = config
         self._tls = tls
         self._folder = folder
         self._scratch = scratch
         self._progress = Progress()
         self._http = HttpPort(
-            listen_host, config.http_port, status=self._status, not_ready=self._not_ready, metrics=ProcessMetrics()
+            listen_host,
+            config.current.http_port,
+            status=self._status,
+            not_ready=self._not_ready,
+            metrics=ProcessMetrics(),
         )
 
     async def run(self, asked_to_stop: asyncio.Event) -> None:
@@ -66,18 +59,9 @@ class RestorerProcess:
         if self._scratch is not None:
             self._scratch.clear()
         await self._http.start()
-        stopping = asyncio.create_task(asked_to_stop.wait())
         try:
-            while not stopping.done():
-                restoring = asyncio.create_task(self._restore())
-                watching = asyncio.create_task(self._until_changed())
-                await asyncio.wait((restoring, watching, stopping), return_when=asyncio.FIRST_COMPLETED)
-                failed = restoring.done() and not restoring.cancelled() and restoring.exception() is not None
-                for task in (restoring, watching):
-                    task.cancel()
-                await asyncio.gather(restoring, watching, return_exceptions=not failed)
+            await work_until_stopped(self._restore, self._until_changed, asked_to_stop)
         finally:
-            stopping.cancel()
             await self._http.stop()
 
     async def _restore(self) -> None:
@@ -85,7 +69,7 @@ class RestorerProcess:
         restorer = Restorer(
             destination=self._open_destination,
             store=self._open_client,
-            config=lambda: self._config,
+            config=lambda: self._config.current,
             progress=self._progress,
             now_ms=now_ms,
             scratch=self._scratch,
@@ -97,27 +81,16 @@ class RestorerProcess:
         await asyncio.Event().wait()
 
     def _open_destination(self) -> ObjectStore:
-        config, folder = self._config, self._folder
-        of_volume = folder is not None and config.destination == WHOLE_VOLUME
-        destination = folder.absolute().as_uri() if folder is not None and of_volume else config.destination
-        return open_store(destination, config.endpoint)
+        config = self._config.current
+        return open_store(destination_of(config.destination, self._folder), config.endpoint)
 
     def _open_client(self) -> AbstractAsyncContextManager[Client]:
-        return Client(self._config.replicas, tls=self._tls)
+        return Client(self._config.current.replicas, tls=self._tls)
 
     async def _until_changed(self) -> None:
         """Returns when something else is to be restored, or from elsewhere."""
-        before = _wanted(self._config)
-        refused = ""
-        while _wanted(self._config) == before:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                self._config = await asyncio.to_thread(read_config, self._path)
-            except ConfigError as error:
-                if str(error) != refused:
-                    _log.error("configuration_refused", reason=str(error))
-                refused = str(error)
-        _log.info("configuration_changed", destination=self._config.destination)
+        await self._config.until_changed(_wanted)
+        _log.info("configuration_changed", destination=self._config.current.destination)
 
     def _status(self, parameters: Mapping[str, str]) -> bytes:
         self._progress.told(parameters.get(RECORDED, ""))

@@ -17,10 +17,10 @@ from rstore_api.errors import StoreError
 from rstore_api.logs import get_logger
 from rstore_api.proto import rpc_pb2
 
-from rstore_backup.archiver.retrying import Backoff
-from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.errors import ArchiveError
 from rstore_backup.objects import ObjectStore
+from rstore_backup.program.retrying import Backoff
+from rstore_backup.program.scratch import Scratch
 from rstore_backup.restore_config import RestoreConfig
 from rstore_backup.restore_report import Pinned, RestorePhase
 from rstore_backup.restorer.progress import Progress

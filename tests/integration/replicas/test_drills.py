@@ -14,7 +14,7 @@ from integration.replicas.server_certificates import Authority
 from integration.replicas.server_processes import STORE_ID, RegionProcesses
 from rstore_backup import names
 from rstore_backup.archiver.driller import INTERRUPTED
-from rstore_backup.archiver.scratch import NOTE
+from rstore_backup.program.scratch import NOTE
 from rstore_backup.report import DrillProgress, DrillResult, Report
 
 Start = Callable[[RegionProcesses], ArchiverProcess]

@@ -12,9 +12,9 @@ from rstore_api.domain.names import PEER_PORT
 from rstore_backup.archiver.archiver import Archiver
 from rstore_backup.archiver.keepers import Keepers
 from rstore_backup.archiver.progress import Progress
-from rstore_backup.archiver.scratch import Scratch
 from rstore_backup.archiver.source import RegionSource
 from rstore_backup.config import ArchiverConfig
+from rstore_backup.program.scratch import Scratch
 from rstore_backup.report import DrillReport, DrillResult
 from sim.archive.objects import SimObjects
 from sim.regions.fleet import Fleet

@@ -13,8 +13,8 @@ from rstore_api.proto.rstore_pb2 import BaseRequest, SnapshotChunk
 from rstore_backup import bases, names
 from rstore_backup.archiver import driller
 from rstore_backup.archiver.progress import Progress
-from rstore_backup.archiver.scratch import NOTE, Scratch
 from rstore_backup.archiver.source import SourceError
+from rstore_backup.program.scratch import NOTE, Scratch
 from rstore_backup.report import DrillReport, DrillResult
 from rstore_backup.restoring.key_table import FOLDER_PREFIX
 from rstore_replica.api.archive import feed

@@ -1,4 +1,4 @@
-"""Where drills have their temporary files, and a note that one is under way, which survives the end of the process."""
+"""Where a process has its temporary files, and a note that a drill is under way, which survives the end of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTE = "drill.json"
 
 
 class Scratch:
-    """A folder for drills alone, of which at most ``max_bytes`` are used (None: as much as there is)."""
+    """A folder for these alone, of which at most ``max_bytes`` are used (None: as much as there is)."""
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
         self.folder = folder
