@@ -69,7 +69,7 @@ from rstore_operator.planning.conditions.not_connected import not_connected
 from rstore_operator.planning.conditions.observed_at import observed_at
 from rstore_operator.planning.conditions.phase import phase_of
 from rstore_operator.planning.conditions.regions_status import region_statuses
-from rstore_operator.planning.conditions.restored import LETTING_IN, RESTORED
+from rstore_operator.planning.conditions.restored import RESTORED
 from rstore_operator.planning.conditions.summary import feature_level, summary
 from rstore_operator.planning.conditions.unreached import unreached
 from rstore_operator.planning.drills import drills, last_drill
@@ -397,7 +397,7 @@ class _Planner:
             and not is_unsettled(archived)
             and not requested.waits
             and not self.endpoints.waits
-            and not self._restoring_text()
+            and not self.restore.text
             and not asked.request
             and may_stand(memory, self.observed, status),
         )
@@ -412,13 +412,6 @@ class _Planner:
         if self.spec is None:
             return INVALID
         return RESTORING if self.bootstrap.shuts_out else ""
-
-    def _restoring_text(self) -> str:
-        """What is restored, for a person; "" where nothing is, or clients are let in already."""
-        finding = self.restore.finding
-        if finding is None or not (self.restore.is_restoring or finding.reason == LETTING_IN):
-            return ""
-        return f"clients are kept out until the store is restored: {finding.message}"
 
     def _is_as_wanted(self) -> bool:
         """Whether nobody asks for anything, and regions and pods are as the spec has them."""
@@ -616,7 +609,7 @@ class _Planner:
             else "",
             problems=problems,
             pending_changes=0 if frozen else pending,
-            restoring=self._restoring_text(),
+            restoring=self.restore.text,
             changes_wait=frozen
             and (pending > 0 or bool(self.behind) or bool(self.effective and self.effective.leaving)),
             replica_changes=self.effective.replica_changes if self.effective else (),

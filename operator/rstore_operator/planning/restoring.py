@@ -106,6 +106,14 @@ class RestorePlan:
         """Whether it is being restored."""
         return self.status is not None and self.status.phase is BootstrapPhase.RESTORING
 
+    @property
+    def text(self) -> str:
+        """What is restored, for a person; "" where nothing is, or clients are let in already."""
+        finding = self.finding
+        if finding is None or not (self.is_restoring or finding.reason == LETTING_IN):
+            return ""
+        return f"clients are kept out until the store is restored: {finding.message}"
+
 
 def plan_restore(
     spec: BootstrapSpec | None,
