@@ -159,6 +159,7 @@ async def test_every_moment_of_a_store_that_failed_over(
         manifest = small_store(NAME, REGIONS, backup=backup_to(bucket), replication=replication)
         await asyncio.to_thread(kubectl.run, "apply", "-f", "-", input_text=manifest)
         await store.wait_steady()
+        await wait_archived(store, 1)  # with its first base the archive begins
         writing = await write_through_failovers(store, rstore)
         status = await store.status()
         store_id, epochs = status["storeId"], [receipt["epoch"] for receipt in status["history"]]

@@ -85,6 +85,7 @@ async def test_all_but_the_last_interval_comes_back(
         async with Store(kubectl, NAME, scratch / NAME) as store:
             try:
                 await store.wait_steady()
+                await wait_archived(store, 1)  # with its first base the archive begins
                 old_id = (await store.status())["storeId"]
                 ledger, hashes = await write_until_killed(store, data_dir)
                 kept = dict(bucket.objects)

@@ -7,11 +7,21 @@ from typing import Any
 import pytest
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
-from localkube.controllers.claims import PROVISIONER
 from localkube.controllers.engine import Manager
 from localkube.controllers.objects import owner_reference
-from localkube.controllers.resources import CONFIG_MAPS, CRDS, NAMESPACES, PDBS, PODS, PVCS, SERVICES, STORAGE_CLASSES
+from localkube.controllers.resources import (
+    CONFIG_MAPS,
+    CRDS,
+    NAMESPACES,
+    NODES,
+    PDBS,
+    PODS,
+    PVCS,
+    SERVICES,
+    STORAGE_CLASSES,
+)
 from localkube.controllers.root_ca import RootCaPublisher
+from localkube.controllers.storage_classes import PROVISIONER
 
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")
 
@@ -211,6 +221,30 @@ async def test_a_claim_in_use_is_kept_until_its_pod_is_gone(harness: Any) -> Non
     assert harness.names("persistentvolumeclaims") == ["data"]
     await harness.api.delete(PODS, "default", "p", grace_seconds=0)
     await harness.until(lambda: not harness.names("persistentvolumeclaims"), "claim gone")
+
+
+async def test_a_pod_gets_no_node_before_its_claims_have_volumes(harness: Any) -> None:
+    await harness.api.create(NODES, None, {"metadata": {"name": "n"}, "spec": {}})
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    spec = {"containers": [{"name": "c", "image": "x"}], "volumes": volumes}
+    await harness.api.create(PODS, "default", {"metadata": {"name": "p"}, "spec": spec})
+
+    def why() -> str:
+        conditions = harness.status("pods", "p").get("conditions") or []
+        return next((item["message"] for item in conditions if item["type"] == "PodScheduled"), "")
+
+    await harness.until(
+        lambda: why() == '0/1 nodes are available: persistentvolumeclaim "data" not found.', "no claim is named"
+    )
+    await harness.api.create(PVCS, "default", {"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}})
+    await harness.until(
+        lambda: why() == "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "no volume"
+    )
+    await harness.api.delete(PVCS, "default", "data")
+    await harness.until(lambda: not harness.names("persistentvolumeclaims"), "no pod without a node keeps a claim")
+    await harness.api.create(PVCS, "default", {"metadata": {"name": "data"}, "spec": {}})
+    await harness.until(lambda: harness.find("pods", "p")["spec"].get("nodeName") == "n", "it has a node")
+    assert harness.status("persistentvolumeclaims", "data")["phase"] == "Bound"
 
 
 async def test_a_claim_of_an_unknown_class_waits_until_there_is_one(harness: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from localkube.controllers.resources import DEPLOYMENTS, NODES, PODS, STATEFUL_SETS
+from localkube.controllers.resources import DEPLOYMENTS, NODES, PODS, PVCS, STATEFUL_SETS
 
 CLAIMS = [{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}]
 
@@ -45,6 +45,24 @@ async def test_a_deleted_pod_comes_back_with_the_same_claim(harness: Any, make_s
     )
     assert new["spec"]["volumes"] == old["spec"]["volumes"]
     assert harness.find("persistentvolumeclaims", "data-db-0")["metadata"]["uid"] == claim["metadata"]["uid"]
+
+
+async def test_a_pod_that_waits_for_a_claim_that_was_deleted_gets_another_one(
+    harness: Any, make_sts: Callable[..., Any]
+) -> None:
+    sts = make_sts(replicas=1, volumeClaimTemplates=CLAIMS)
+    del sts["spec"]["template"]["spec"]["nodeName"]
+    await harness.api.create(STATEFUL_SETS, "default", sts)
+    claim = await harness.until(lambda: harness.find("persistentvolumeclaims", "data-db-0"), "claim")
+    pod = await harness.until(lambda: harness.find("pods", "db-0"), "pod")
+    await harness.api.delete(PVCS, "default", "data-db-0")
+
+    def another() -> bool:
+        now = harness.find("persistentvolumeclaims", "data-db-0")
+        return bool(now) and now["metadata"]["uid"] != claim["metadata"]["uid"]
+
+    await harness.until(another, "another claim")
+    assert harness.find("pods", "db-0")["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
 async def test_a_changed_template_rolls_and_a_rollback_uses_the_old_revision(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from localkube.apiserver.errors import ApiError
@@ -13,11 +11,10 @@ from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, claims_of, is_deleting, key_of, meta, uid_of
 from localkube.controllers.resources import PODS, PVCS, PVS, STORAGE_CLASSES, Obj
+from localkube.controllers.storage_classes import DEFAULT_ANNOTATION, PROVISIONER, NoClass, choose_class
 
 PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
 DEFAULT_CLASS = "localkube"
-DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
-PROVISIONER = "localkube/directory"
 
 
 class ClaimController(Controller):
@@ -155,8 +152,9 @@ class ClaimController(Controller):
 
     async def _release(self, claim: Obj) -> None:
         namespace, name = key_of(claim)
-        if any(name in claims_of(p) for p in self.context.informers.of(PODS).items(namespace)):
-            return
+        pods = self.context.informers.of(PODS).items(namespace)
+        if any(name in claims_of(pod) for pod in pods if pod["spec"].get("nodeName")):
+            return  # a pod that has no node yet gets none with a claim that is being deleted
         finalizers = meta(claim).get("finalizers") or []
         if PROTECTION_FINALIZER in finalizers:
             meta(claim)["finalizers"] = [f for f in finalizers if f != PROTECTION_FINALIZER]
@@ -229,35 +227,6 @@ def unsupported(claim: Obj) -> str | None:
     if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
         return "volumes from a data source are not supported by the local cluster"
     return None
-
-
-@dataclass(frozen=True)
-class NoClass:
-    """Why there is no StorageClass to provision from."""
-
-    why: str
-
-
-def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
-    """Returns the name of the StorageClass that a claim is provisioned from: the one it names, else the default one."""
-    name = claim["spec"].get("storageClassName")
-    if name == "":
-        return NoClass("no persistent volumes available for this claim and no storage class is set")
-    if name is None:
-        marked = [c for c in classes if (meta(c).get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true"]
-        if not marked:
-            return NoClass("no storage class is set and none is the default")
-        chosen = max(marked, key=lambda c: meta(c).get("creationTimestamp", ""))
-    else:
-        named = [c for c in classes if meta(c)["name"] == name]
-        if not named:
-            return NoClass(f'storageclass.storage.k8s.io "{name}" not found')
-        chosen = named[0]
-    if chosen["provisioner"] != PROVISIONER:
-        return NoClass(
-            f'provisioner "{chosen["provisioner"]}" does not exist here; the local cluster has {PROVISIONER}'
-        )
-    return str(meta(chosen)["name"])
 
 
 def build_volume(claim: Obj, volumes_dir: Path, storage_class: str) -> Obj:

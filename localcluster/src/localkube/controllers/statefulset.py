@@ -63,6 +63,10 @@ class StatefulSetController(Controller):
                 await self._create(sts, action)
             else:
                 await self._delete(sts, pods, action)
+        for pod in pods:  # a claim may have been deleted while its pod was created
+            ordinal = ordinal_of(sts, pod)
+            if ordinal is not None and not pod["spec"].get("nodeName") and not is_deleting(pod):
+                await self._create_claims(sts, ordinal)
         await self._retention(sts, pods)
         await self._write_status(sts, plan_status(sts, pods, revisions, self.context.clock.now()))
         await self._trim_history(sts, pods, revisions)
@@ -131,20 +135,7 @@ class StatefulSetController(Controller):
     async def _create(self, sts: Obj, action: CreatePod) -> None:
         namespace, name = meta(sts)["namespace"], pod_name(sts, action.ordinal)
         template, revision = self._template_of(sts, action.revision)
-        for claim in build_claims(sts, action.ordinal):
-            existing = self.context.informers.of(PVCS).get(namespace, claim["metadata"]["name"])
-            if existing is not None and is_deleting(existing):
-                raise ApiError(409, "Conflict", f"claim {claim['metadata']['name']} is being deleted")
-            if existing is None:
-                owners = claim_owners(sts, claim, None, condemned=False)
-                if owners:
-                    claim["metadata"]["ownerReferences"] = owners
-                try:
-                    await self.api.create(PVCS, namespace, claim)
-                    self._event(sts, "Normal", "SuccessfulCreate", f"create Claim {claim['metadata']['name']} success")
-                except ApiError as error:
-                    if not error.already_exists:
-                        raise
+        await self._create_claims(sts, action.ordinal)
         try:
             await self.api.create(PODS, namespace, build_pod(sts, template, revision, action.ordinal))
             self._event(
@@ -162,6 +153,24 @@ class StatefulSetController(Controller):
                 f"Create Pod {name} in StatefulSet {meta(sts)['name']} failed error: {error.message}",
             )
             raise
+
+    async def _create_claims(self, sts: Obj, ordinal: int) -> None:
+        """Create the claims of a pod that are not there; ApiError while one of them is being deleted."""
+        namespace = meta(sts)["namespace"]
+        for claim in build_claims(sts, ordinal):
+            existing = self.context.informers.of(PVCS).get(namespace, claim["metadata"]["name"])
+            if existing is not None and is_deleting(existing):
+                raise ApiError(409, "Conflict", f"claim {claim['metadata']['name']} is being deleted")
+            if existing is None:
+                owners = claim_owners(sts, claim, None, condemned=False)
+                if owners:
+                    claim["metadata"]["ownerReferences"] = owners
+                try:
+                    await self.api.create(PVCS, namespace, claim)
+                    self._event(sts, "Normal", "SuccessfulCreate", f"create Claim {claim['metadata']['name']} success")
+                except ApiError as error:
+                    if not error.already_exists:
+                        raise
 
     async def _delete(self, sts: Obj, pods: list[Obj], action: DeletePod) -> None:
         namespace = meta(sts)["namespace"]

@@ -216,8 +216,9 @@ async def test_a_tail_that_was_lost_is_no_part_of_the_archive_that_counts(tmp_pa
 async def test_of_another_store_or_without_one(kept: Kept, tmp_path: Path) -> None:
     with pytest.raises(WrongStore):
         await kept.keeping.confirm(confirmation(8, "another"))
+    starts = [pb.EpochStart(epoch=epoch, first_revision=2, region="us") for epoch in (2, 1)]
     with pytest.raises(InvalidRequest):
-        await kept.keeping.confirm(pb.ConfirmRequest(store_id=STORE, history=confirmation(8).history, revision=-1))
+        await kept.keeping.confirm(pb.ConfirmRequest(store_id=STORE, history=starts, revision=8))
     empty = Machine.open(tmp_path / "empty", region="us")
     keeping = Keeping(machine=empty, clock=FakeClock(), directory=tmp_path, retention=RETENTION)
     with pytest.raises(NotBootstrapped):
