@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-PR_SET_PDEATHSIG = 1
 MAX_LINE_BYTES = 16 * 1024
 DRAIN_SECONDS = 1.0
-
-_libc = ctypes.CDLL(None, use_errno=True)
+ENDS_WITH_RUNNER = (shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL", "--")
+"""Of util-linux. Not a function between fork and exec: with it would run what libraries do at a fork, as gRPC does."""
 
 Stream = Literal["stdout", "stderr"]
 LineSink = Callable[[Stream, bytes, bool], None]
@@ -58,22 +57,17 @@ class Process:
     @classmethod
     def start(cls, command: Command, sink: LineSink) -> Process:
         """Start a process; raises OSError when it cannot be executed."""
-        runner_pid = os.getpid()
-
-        def in_child() -> None:
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != runner_pid:
-                os._exit(127)
-
+        program = command.argv[0]
+        if shutil.which(command.cwd / program if "/" in program else program, path=command.env.get("PATH")) is None:
+            raise FileNotFoundError(f"{program}: no such program, or it may not be executed")
         popen = subprocess.Popen(
-            command.argv,
+            (*ENDS_WITH_RUNNER, *command.argv),
             env=dict(command.env),
             cwd=command.cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=in_child,  # noqa: PLW1509 - prctl must run in the child, and in_child takes no locks
         )
         return cls(popen, sink)
 
