@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
+from localkube.controllers.claims import PROVISIONER
 from localkube.controllers.engine import Manager
 from localkube.controllers.objects import owner_reference
 from localkube.controllers.resources import (
@@ -21,7 +22,6 @@ from localkube.controllers.resources import (
     STORAGE_CLASSES,
 )
 from localkube.controllers.root_ca import RootCaPublisher
-from localkube.controllers.storage_classes import PROVISIONER
 
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")
 
@@ -223,7 +223,16 @@ async def test_a_claim_in_use_is_kept_until_its_pod_is_gone(harness: Any) -> Non
     await harness.until(lambda: not harness.names("persistentvolumeclaims"), "claim gone")
 
 
-async def test_a_pod_gets_no_node_before_its_claims_have_volumes(harness: Any) -> None:
+@pytest.mark.parametrize(
+    "not_provisioned",
+    [
+        {"storageClassName": "fast"},
+        {"volumeMode": "Block"},
+        {"dataSource": {"kind": "PersistentVolumeClaim", "name": "other"}},
+        {"volumeName": "not-there"},
+    ],
+)
+async def test_a_pod_gets_no_node_before_its_claims_have_volumes(harness: Any, not_provisioned: dict[str, Any]) -> None:
     await harness.api.create(NODES, None, {"metadata": {"name": "n"}, "spec": {}})
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
     spec = {"containers": [{"name": "c", "image": "x"}], "volumes": volumes}
@@ -236,7 +245,7 @@ async def test_a_pod_gets_no_node_before_its_claims_have_volumes(harness: Any) -
     await harness.until(
         lambda: why() == '0/1 nodes are available: persistentvolumeclaim "data" not found.', "no claim is named"
     )
-    await harness.api.create(PVCS, "default", {"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}})
+    await harness.api.create(PVCS, "default", {"metadata": {"name": "data"}, "spec": not_provisioned})
     await harness.until(
         lambda: why() == "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "no volume"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from localkube.apiserver.errors import ApiError
@@ -11,10 +13,18 @@ from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, claims_of, is_deleting, key_of, meta, uid_of
 from localkube.controllers.resources import PODS, PVCS, PVS, STORAGE_CLASSES, Obj
-from localkube.controllers.storage_classes import DEFAULT_ANNOTATION, PROVISIONER, NoClass, choose_class
 
+DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
+PROVISIONER = "localkube/directory"
 PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
 DEFAULT_CLASS = "localkube"
+
+
+@dataclass(frozen=True)
+class NoClass:
+    """Why there is no StorageClass to provision from."""
+
+    why: str
 
 
 class ClaimController(Controller):
@@ -218,6 +228,28 @@ def same_claim(one: Obj, other: Obj) -> bool:
 def provisioned_here(volume: Obj) -> bool:
     """Returns whether the local cluster made a volume, so that it can make it larger."""
     return (meta(volume).get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER
+
+
+def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
+    """Returns the name of the StorageClass that a claim is provisioned from: the one it names, else the default one."""
+    name = claim["spec"].get("storageClassName")
+    if name == "":
+        return NoClass("no persistent volumes available for this claim and no storage class is set")
+    if name is None:
+        marked = [c for c in classes if (meta(c).get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true"]
+        if not marked:
+            return NoClass("no storage class is set and none is the default")
+        chosen = max(marked, key=lambda c: meta(c).get("creationTimestamp", ""))
+    else:
+        named = [c for c in classes if meta(c)["name"] == name]
+        if not named:
+            return NoClass(f'storageclass.storage.k8s.io "{name}" not found')
+        chosen = named[0]
+    if chosen["provisioner"] != PROVISIONER:
+        return NoClass(
+            f'provisioner "{chosen["provisioner"]}" does not exist here; the local cluster has {PROVISIONER}'
+        )
+    return str(meta(chosen)["name"])
 
 
 def unsupported(claim: Obj) -> str | None:

@@ -8,9 +8,8 @@ from localkube.apiserver.errors import ApiError
 from localkube.controllers.engine import Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, claims_of, is_deleting, key_of, meta, set_condition, uid_of
-from localkube.controllers.resources import NODES, PODS, PVCS, PVS, STORAGE_CLASSES, Obj
+from localkube.controllers.resources import NODES, PODS, PVCS, PVS, Obj
 from localkube.controllers.scheduling import choose
-from localkube.controllers.storage_classes import NoClass, choose_class
 
 RETRY_SECONDS = 5.0
 
@@ -24,8 +23,7 @@ class Scheduler(Controller):
         """Wake by new pods; by nodes, by pods that leave and by claims, for those that wait."""
         self.context.informers.of(PODS).subscribe(self._on_pod)
         self.context.informers.of(PVCS).subscribe(self._on_claim)
-        for resource in (PVS, STORAGE_CLASSES):
-            self.context.informers.of(resource)  # filled before the first pod is placed
+        self.context.informers.of(PVS)  # filled before the first pod is placed
         self.context.informers.of(NODES).subscribe(lambda _c, _o, _n: self._retry_waiting())
 
     def _on_pod(self, change: Change, _old: Obj | None, pod: Obj) -> None:
@@ -52,8 +50,7 @@ class Scheduler(Controller):
         nodes = self.context.informers.of(NODES).items()
         unusable = self._why_claims_are_not_usable(pod)
         if unusable is not None:
-            if unusable:
-                await self._report(pod, f"0/{len(nodes)} nodes are available: {unusable}.")
+            await self._report(pod, f"0/{len(nodes)} nodes are available: {unusable}.")
             return RETRY_SECONDS
         bound = [p for p in self.context.informers.of(PODS).items() if p["spec"].get("nodeName")]
         decision = choose(pod, nodes, bound, self._volumes(pod))
@@ -64,8 +61,7 @@ class Scheduler(Controller):
         return RETRY_SECONDS
 
     def _why_claims_are_not_usable(self, pod: Obj) -> str | None:
-        """Returns why no node will do, whatever its labels, None when the pod's claims all have volumes. It is "" where
-        one is about to get its volume."""
+        """Returns why no node will do, whatever its labels, None when the pod's claims all have volumes."""
         for name in claims_of(pod):
             claim = self.context.informers.of(PVCS).get(meta(pod)["namespace"], name)
             if claim is None:
@@ -73,8 +69,7 @@ class Scheduler(Controller):
             if is_deleting(claim):
                 return f'persistentvolumeclaim "{name}" is being deleted'
             if (claim.get("status") or {}).get("phase") != "Bound":
-                none = isinstance(choose_class(claim, self.context.informers.of(STORAGE_CLASSES).items()), NoClass)
-                return "pod has unbound immediate PersistentVolumeClaims" if none else ""
+                return "pod has unbound immediate PersistentVolumeClaims"
         return None
 
     def _volumes(self, pod: Obj) -> list[Obj]:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import aiohttp
 
+from localkube.controllers.claims import PROVISIONER
 from localkube.controllers.engine import Context
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, key_of, meta, pod_finished, uid_of
 from localkube.controllers.resources import CONFIG_MAPS, PODS, PVCS, PVS, SECRETS, Obj
-from localkube.controllers.storage_classes import PROVISIONER
 from localkube.runner.access import ClusterAccess, Outlook
 from localkube.runner.backoff import RestartPolicy
 from localkube.runner.container import Container
