@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from rstore_kube.errors import ConfigurationError
+from rstore_kube.library import ConfigException, Configuration, load_incluster_config, load_kube_config
 
 MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
 """What reading a kubeconfig raises where something in it is of another kind than it should be."""

@@ -1,7 +1,7 @@
 """The requests, made with the asyncio half of the ``kubernetes`` library.
 
-Of the library only credentials, certificates and connections are used: its classes for each kind of object take a
-second to import and lose fields that they do not know.
+Of the library only credentials, certificates and connections are used (:mod:`rstore_kube.library`): its classes for
+each kind of object lose fields that they do not know.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
-from kubernetes.aio.client import ApiClient
-from kubernetes.aio.client.exceptions import ApiException
 from rstore_api.domain.kubernetes import POD, Kind
 
 from rstore_kube.access import Access
 from rstore_kube.errors import ApiError
+from rstore_kube.library import ApiException, RESTClientObject
 from rstore_kube.pod_port import PROTOCOL, PodPort
 
 _APPLY = "application/apply-patch+yaml"
@@ -60,8 +60,8 @@ class KubeClient:
         configuration.connection_pool_maxsize = MAX_CONNECTIONS
         configuration.client_session_kwargs = {"trust_env": uses_proxies}
         self.host = str(configuration.host)
-        self._api = ApiClient(configuration)
-        self._api.user_agent = field_manager
+        self._configuration = configuration
+        self._connections = RESTClientObject(configuration)
         self._field_manager = field_manager
         self._timeout_seconds = timeout_seconds
         self._requested = requested
@@ -69,7 +69,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self._connections.close()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Returns the object as it is now."""
@@ -157,7 +157,7 @@ class KubeClient:
         query = {"tailLines": str(tail), "follow": "true"}
         method, url, headers = await self._prepare("GET", POD.path(namespace, pod) + "/log", query, accept="*/*")
         try:
-            response = await self._api.call_api(method, url, header_params=headers, _request_timeout=FOLLOW_SECONDS)
+            response = await self._connections.request(method, url, headers=headers, _request_timeout=FOLLOW_SECONDS)
             if not 200 <= response.status <= 299:
                 raise _refusal(response, parse_document(await response.read()))
             async for line in response.response.content:
@@ -170,7 +170,7 @@ class KubeClient:
         path = POD.path(namespace, pod) + "/portforward"
         _, url, headers = await self._prepare("GET", path, {"ports": str(port)})
         # As the library's WsApiClient does it, which leaves the proxy and the TLS server name out.
-        rest = self._api.rest_client
+        rest = self._connections
         rest.pool_manager = rest.pool_manager or rest._create_pool_manager()
         try:
             connection = await rest.pool_manager.ws_connect(
@@ -180,7 +180,7 @@ class KubeClient:
                 max_msg_size=0,
                 proxy=rest.proxy,
                 proxy_headers=rest.proxy_headers,
-                server_hostname=self._api.configuration.tls_server_name,
+                server_hostname=self._configuration.tls_server_name,
             )
         except aiohttp.WSServerHandshakeError as error:
             raise ApiError(error.status, "", f"{error.message} (HTTP {error.status})") from error
@@ -191,14 +191,10 @@ class KubeClient:
     async def _prepare(
         self, method: str, path: str, query: Mapping[str, str], content_type: str = _JSON, accept: str = _JSON
     ) -> tuple[str, str, dict[str, str]]:
-        method, url, headers, _, _ = await self._api.param_serialize(
-            method,
-            path,
-            header_params={"Accept": accept, "Content-Type": content_type},
-            query_params=list(query.items()),
-            auth_settings=["BearerToken"],
-        )
-        return method, url, headers
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self._field_manager}
+        for credentials in (await self._configuration.auth_settings()).values():
+            headers[credentials["key"]] = credentials["value"]
+        return method, f"{self.host}{path}" + (f"?{urlencode(query)}" if query else ""), headers
 
     async def _request(
         self,
@@ -233,8 +229,8 @@ class KubeClient:
         """Returns the library's response, and what it holds."""
         try:
             async with self._slots:
-                response = await self._api.call_api(
-                    method, url, header_params=headers, body=body, _request_timeout=self._timeout_seconds
+                response = await self._connections.request(
+                    method, url, headers=headers, body=body, _request_timeout=self._timeout_seconds
                 )
                 return response, await response.read()
         except ApiException as error:

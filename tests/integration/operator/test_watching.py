@@ -14,8 +14,8 @@ import yaml
 from localkube.apiserver import ApiServer
 from rstore_api.domain.kubernetes import FINALIZER, KIND, STORE
 from rstore_operator import watching
-from rstore_operator.__main__ import run
 from rstore_operator.leadership import elector
+from rstore_operator.process import run
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.settings import Settings
 from unit.operator.test_process import closed_port

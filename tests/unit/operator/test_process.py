@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
-from rstore_operator.__main__ import run
+from rstore_operator.process import run
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.settings import Settings
 
