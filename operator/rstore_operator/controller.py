@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import random
 from collections.abc import Callable
 
@@ -154,8 +155,10 @@ class Controller:
             if self._loops.get(key) is loop:
                 del self._loops[key]
 
-        loop.task = asyncio.create_task(self._run(loop, before), name=f"store {ref.namespace}/{ref.name}")
-        loop.task.add_done_callback(ended)
+        context = contextvars.Context()  # not the caller's: kopf keeps there what it knows of the event
+        name = f"store {ref.namespace}/{ref.name}"
+        loop.task = asyncio.create_task(self._run(loop, before), name=name, context=context)
+        loop.task.add_done_callback(ended, context=context)
 
     async def _run(self, loop: _Loop, before: _Loop | None) -> None:
         """Take steps until the loop is stopped."""

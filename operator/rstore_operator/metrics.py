@@ -224,6 +224,7 @@ class _StoreCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         looks, now = self._looks, self._seconds
+        self._looks = {}  # what stores were like is not kept until the next scrape
         shown = sorted(looks)[:MAX_STORES]
         yield GaugeMetricFamily(
             "rstore_operator_stores_without_series", "Stores that are too many to be shown.", len(looks) - len(shown)

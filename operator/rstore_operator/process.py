@@ -28,7 +28,7 @@ from rstore_operator.watching import NoMemories, watch_also
 
 log = get_logger("rstore_operator")
 
-TLS_BUFFER_BYTES = 32 << 10
+TLS_BUFFER_BYTES = 16 << 10
 """What asyncio reads of a TLS connection at a time. It keeps a buffer of that size for each, by default 256 KiB, and
 there are some 28 connections to the API server."""
 

@@ -45,6 +45,7 @@ from rstore_operator.resource.model import (
     CertificateSettings,
     OperatorPods,
     ReplicaImage,
+    StoreRef,
 )
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import BootstrapPhase, OperatorName, StoreStatus
@@ -119,7 +120,6 @@ class Reconciler:
         self._reported_other: OperatorName | None = None
         self._sites = sites
         self._home = sites.home
-        self._ref = sites.home.ref
         self._image = image
         self._certificates = certificates
         self._operator_pods = operator_pods
@@ -127,8 +127,6 @@ class Reconciler:
         self._turns = turns or Turns()
         self._pace = pace or Pace()
         self._admission = admission or Admission()
-        self._key = (self._ref.namespace, self._ref.name)
-        self._spread = zlib.crc32(self._ref.uid.encode()) / 0xFFFFFFFF
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
@@ -150,6 +148,14 @@ class Reconciler:
         self._refusals = Refusals(self._home, self._now, clock)
         self._archiver = ArchiverView(self._home, clock)
         self._restorer = RestorerView(self._home, clock)
+
+    @property
+    def _ref(self) -> StoreRef:
+        return self._home.ref
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self._ref.namespace, self._ref.name
 
     @property
     def memory(self) -> Memory:
@@ -268,7 +274,7 @@ class Reconciler:
                 decided.status,
                 observed,
                 self._memory,
-                spread=self._spread,
+                spread=zlib.crc32(self._ref.uid.encode()) / 0xFFFFFFFF,
                 stands_seconds=self._pace.stands_seconds(STANDS_SECONDS),
             )
         if self._rest is not None:

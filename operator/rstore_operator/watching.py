@@ -93,7 +93,7 @@ class _OfStores:
         return ()
 
     def gone(self, body: Body) -> Iterable[Event]:
-        self._seen.drop(self._kind, uid_of(body))
+        self._seen.drop(uid_of(body))
         return ()
 
     def listed(self, uids: Collection[str]) -> Iterable[Event]:

@@ -27,7 +27,7 @@ class Exposition:
         self._metrics = metrics
         self._text = b""
         self._begun_at: float | None = None
-        self._making: asyncio.Task[None] | None = None
+        self._making: asyncio.Task[bytes] | None = None
 
     async def text(self) -> bytes:
         """Returns the exposition text, at most :data:`RENDER_SECONDS` old."""
@@ -35,13 +35,18 @@ class Exposition:
         if self._making is None and (self._begun_at is None or now - self._begun_at >= RENDER_SECONDS):
             self._begun_at = now
             self._making = asyncio.create_task(self._make())
-        if self._making is not None:
-            await asyncio.shield(self._making)
-        return self._text
+        return await asyncio.shield(self._making) if self._making is not None else self._text
 
-    async def _make(self) -> None:
+    async def _make(self) -> bytes:
         try:
             self._metrics.take_reading()
-            self._text = await asyncio.to_thread(self._metrics.render)
+            text = self._text = await asyncio.to_thread(self._metrics.render)
+            asyncio.get_running_loop().call_later(RENDER_SECONDS, self._drop, text)
+            return text
         finally:
             self._making = None
+
+    def _drop(self, text: bytes) -> None:
+        """A text that is too old to be given out, and may be some MiB, is not kept until the next scrape."""
+        if self._text is text:
+            self._text = b""

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-_LEVEL = 1
+_LEVEL = 9
+"""An object is packed when it has changed, and kept for long."""
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 SAMPLE_BYTES = 8192
 """So much of the first objects is what later ones are compared with."""

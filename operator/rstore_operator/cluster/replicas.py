@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rstore_api.dialling.channels import SMALL_BUFFERS
 from rstore_api.dialling.endpoint import Endpoint
@@ -161,7 +161,12 @@ class Replicas:
             self._known.pop(pod.name, None)
             log.warning("replica_mistaken", replica=pod.name, answered=f"{message.region}/{message.replica}")
             return
-        self._known[pod.name] = _Known(replica_status(pod.region, message), pod.ip)
+        status = replica_status(pod.region, message)
+        for other in self._known.values():
+            if other.status.topology == status.topology:
+                status = replace(status, topology=other.status.topology)  # the same for all, so kept once
+                break
+        self._known[pod.name] = _Known(status, pod.ip)
 
     async def _forget(self, present: set[tuple[str, str]]) -> None:
         """Close connections to pods that are gone or have another address."""

@@ -18,29 +18,30 @@ Store = tuple[str, str]
 class _Seen(msgspec.Struct, frozen=True, gc=False):
     """One object, at one version."""
 
+    kind: str
     version: str
     packed: bytes
 
 
 class SeenObjects:
-    """The objects with a store's label, and those that ask for its bases, by store, kind and uid. ``changed`` is called
+    """The objects with a store's label, and those that ask for its bases, by store and uid. ``changed`` is called
     with the namespace and the store of each that has come, changed or gone."""
 
     def __init__(self, changed: Callable[[str, str], None]) -> None:
         self._changed = changed
-        self._stores: dict[Store, dict[str, dict[str, _Seen]]] = {}
+        self._stores: dict[Store, dict[str, _Seen]] = {}
         self._store_of: dict[str, Store] = {}
         self._packers: dict[str, Packer] = {}
 
     def of(self, store: Store, kinds: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yields the store's objects of these kinds, as last seen."""
-        by_kind = self._stores.get(store, {})
-        seen = [(self._packers[kind], one.packed) for kind in kinds for one in by_kind.get(kind, {}).values()]
-        return (packer.unpack(packed) for packer, packed in seen)
+        objects = self._stores.get(store, {}).values()
+        seen = [one for kind in kinds for one in objects if one.kind == kind]
+        return (self._packers[one.kind].unpack(one.packed) for one in seen)
 
     def stores_with(self, kind: str) -> list[Store]:
         """Returns the stores of which an object of that kind is there."""
-        return [store for store, by_kind in self._stores.items() if kind in by_kind]
+        return [store for store, seen in self._stores.items() if any(one.kind == kind for one in seen.values())]
 
     def put(self, kind: str, body: Mapping[str, Any]) -> None:
         """An object of that kind is there. Nothing has changed if it was seen at the same version."""
@@ -50,41 +51,39 @@ class SeenObjects:
         store = (str(meta.get("namespace") or ""), str(name)) if name else None
         before = self._store_of.get(uid)
         if before is not None and before == store:
-            if version and self._stores[before][kind][uid].version == version:
+            if version and self._stores[before][uid].version == version:
                 return
             store = before  # the same tuple for all objects of a store
         elif before is not None:
-            self.drop(kind, uid)
+            self.drop(uid)
         if store is not None:
             packer = self._packers.setdefault(kind, Packer(kind))
-            self._stores.setdefault(store, {}).setdefault(kind, {})[uid] = _Seen(version, packer.pack(body))
+            self._stores.setdefault(store, {})[uid] = _Seen(kind, version, packer.pack(body))
             self._store_of[uid] = store
             self._changed(*store)
 
-    def drop(self, kind: str, uid: str) -> None:
+    def drop(self, uid: str) -> None:
         """An object is gone."""
         store = self._store_of.pop(uid, None)
         if store is None:
             return
-        by_kind = self._stores[store]
-        del by_kind[kind][uid]
-        if not by_kind[kind]:
-            del by_kind[kind]
-        if not by_kind:
+        seen = self._stores[store]
+        del seen[uid]
+        if not seen:
             del self._stores[store]
         self._changed(*store)
 
     def keep_only(self, kind: str, namespace: str | None, uids: Collection[str]) -> None:
         """Of that kind there are only these objects in the namespace; in all namespaces, if that is None."""
-        seen = [
+        gone = [
             uid
-            for store, by_kind in self._stores.items()
+            for store, seen in self._stores.items()
             if namespace in (None, store[0])
-            for uid in by_kind.get(kind, {})
+            for uid, one in seen.items()
+            if one.kind == kind and uid not in uids
         ]
-        for uid in seen:
-            if uid not in uids:
-                self.drop(kind, uid)
+        for uid in gone:
+            self.drop(uid)
 
 
 def _store_of(kind: str, body: Mapping[str, Any]) -> object:

@@ -20,7 +20,7 @@ ChildKey = tuple[str, str]
 """Kind and name of an object in the store's namespace."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a region is, as the primary's leader sees it."""
 
@@ -33,7 +33,7 @@ class Progress:
     last_error: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Staged:
     """What a region has of a snapshot that is not visible yet."""
 
@@ -41,7 +41,7 @@ class Staged:
     rows: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tenure:
     """The primary leader's right to acknowledge, as it reports it. It asks for no grant of ours where
     ``witness_round`` is 0."""
@@ -63,7 +63,7 @@ class Tenure:
     not report it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Granted:
     """What a region's leader has granted last; ``epoch`` 0: nothing since it leads."""
 
@@ -74,7 +74,7 @@ class Granted:
     """What the newest round that was granted reported, as in :class:`Tenure`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SyncStatus:
     """Whether the primary's leader acknowledges as SemiSync demands."""
 
@@ -83,7 +83,7 @@ class SyncStatus:
     degraded: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InForce:
     """The version of the access rules in force on a replica, and their digest once they are on its volume, else ""."""
 
@@ -93,7 +93,7 @@ class InForce:
     """Whether it asks clients for no certificates, and so enforces nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FenceAnswer:
     """A voter that promised ``epoch``: where its data ends, and when (on this process' clock) no grant of it runs."""
 
@@ -109,7 +109,7 @@ class FenceAnswer:
     history: History = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReplicaStatus:
     """What one replica answered to Admin.Status: applied, so committed, facts about its region."""
 
@@ -168,7 +168,7 @@ class ReplicaStatus:
         return self.writable and self.tenure is not None and not self.tenure.held
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A pod of a region."""
 
@@ -196,7 +196,7 @@ class Pod:
 CLAIM = "PersistentVolumeClaim"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The PersistentVolumeClaim of a replica's volume. Sizes are quantities, "" where there is none yet."""
 
@@ -216,7 +216,7 @@ class Claim:
     """As the API server writes it: later ones sort later."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RegionObserved:
     """A region: its pods, and the answers of their replicas."""
 
@@ -240,7 +240,7 @@ class RegionObserved:
         return next((pod for pod in self.pods if pod.name == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HashQuestion:
     """A comparison worth making: replicas by region and name, and why regions are left out."""
 
@@ -255,7 +255,7 @@ class HashQuestion:
         return frozenset(region for region, _ in self.targets)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HashRound:
     """What replicas answered when they were asked for their hash at one revision, in ``epoch``."""
 
@@ -266,7 +266,7 @@ class HashRound:
     """Regions that were not asked, and why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that one look showed. ``children`` are live objects that are ours, ``foreign`` the names that somebody
     else's objects have, with their owners, ``orphans`` objects of this store that nobody controls."""

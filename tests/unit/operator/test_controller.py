@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -294,3 +297,21 @@ async def test_begun_anew_at_once_it_waits_for_the_step_that_it_cancelled(contro
     await quiet()
     assert second.closed
     assert made[ORDERS].taken == 0
+
+
+async def test_a_loop_keeps_nothing_of_what_its_caller_was_doing(controlled: Any) -> None:
+    """kopf has what it knows of an event, the object too, in its context."""
+    new, made = controlled
+    controller = new()
+    event = contextvars.ContextVar[set[int]]("event")
+
+    def called() -> weakref.ref[set[int]]:
+        body = set[int]()
+        event.set(body)
+        controller.store_changed(ORDERS, "1")
+        return weakref.ref(body)
+
+    body = contextvars.copy_context().run(called)
+    await made[ORDERS].until(1)
+    gc.collect()
+    assert body() is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import gc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +17,7 @@ from rstore_operator import metrics as module
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.controller import Controller, outcome_of
 from rstore_operator.health import HealthServer
-from rstore_operator.metrics import OperatorMetrics
+from rstore_operator.metrics import Look, OperatorMetrics
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state import Condition, Outcome, Phase, Receipt, RegionStatus, StoreStatus, Trigger
@@ -56,6 +58,15 @@ def clock() -> list[float]:
 @pytest.fixture
 def metrics(clock: list[float]) -> OperatorMetrics:
     return OperatorMetrics("1.2.3", lambda: clock[0])
+
+
+def test_what_stores_were_like_is_not_kept_until_the_next_scrape(metrics: OperatorMetrics) -> None:
+    status = copy.copy(STATUS)
+    metrics.looked(REF, status, {})
+    samples(metrics)
+    metrics.forget(REF)
+    gc.collect()
+    assert not [one for one in gc.get_referrers(status) if isinstance(one, Look)]
 
 
 def test_a_store_is_shown_until_it_is_forgotten(metrics: OperatorMetrics, clock: list[float]) -> None:

@@ -132,6 +132,14 @@ async def test_a_scrape_is_at_most_as_old_as_it_says(monkeypatch: pytest.MonkeyP
     assert len(metrics.threads) == 2
 
 
+async def test_a_text_that_is_too_old_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "RENDER_SECONDS", 0.01)
+    scrapes = Exposition(CountedMetrics())
+    text = await scrapes.text()
+    await until(lambda: not scrapes._text)
+    assert await scrapes.text() == text
+
+
 async def test_a_text_that_cannot_be_made_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exposition, "RENDER_SECONDS", 0.0)
     metrics = CountedMetrics()

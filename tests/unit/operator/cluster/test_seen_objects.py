@@ -82,8 +82,8 @@ def test_what_is_gone_is_gone_once() -> None:
     seen = Seen()
     seen.put("a")
     seen.news()
-    seen.objects.drop("Secret", "a")
-    seen.objects.drop("Secret", "a")
+    seen.objects.drop("a")
+    seen.objects.drop("a")
     assert seen.news() == [ORDERS]
     assert seen.names() == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from rstore_api.domain.topology import RegionTopology, Topology
@@ -128,7 +128,7 @@ def test_a_replica_of_a_version_that_does_not_report_it_is_believed_as_before() 
     store.held = topology(2, "ABCDE")
     replica = ReplicaStatus("A-0", "A", "s", True, "A-0", 1, 1, 1, 1, True, True, topology=store.held)
     for tenure in (None, Tenure(True, 0, 3000)):
-        seen = Observed({"A": RegionObserved("A", (), (ReplicaStatus(**{**vars(replica), "tenure": tenure}),))})
+        seen = Observed({"A": RegionObserved("A", (), (replace(replica, tenure=tenure),))})
         assert [board.version for board in next_sent(store.record, [], seen, TRUTH)] == [2]
 
 
