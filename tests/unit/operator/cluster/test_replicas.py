@@ -35,13 +35,21 @@ class FakeAdmin(rstore_pb2_grpc.AdminServicer):
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls = 0
+        self.topology_version = 1
         self.hang = asyncio.Event()
         self.hang.set()
 
     async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusResponse:
         self.calls += 1
         await self.hang.wait()
-        return pb.StatusResponse(replica=self.name, region="a", is_leader=True, revision=self.calls, store_id="s")
+        return pb.StatusResponse(
+            replica=self.name,
+            region="a",
+            is_leader=True,
+            revision=self.calls,
+            store_id="s",
+            topology=pb.Topology(epoch=1, version=self.topology_version, primary_region="a"),
+        )
 
     async def Bootstrap(self, request: pb.BootstrapRequest, context: object) -> pb.BootstrapResponse:
         return pb.BootstrapResponse(store_id=request.store_id)
@@ -87,6 +95,15 @@ async def test_all_are_asked_by_address_and_known_by_name(pair: tuple) -> None:
     assert {name: status.revision for name, status in found.items()} == {"orders-a-0": 1, "orders-a-1": 1}
     again = await replicas.statuses(pods, lambda pod: pod.name == "orders-a-0", patience_seconds=5)
     assert {name: status.revision for name, status in again.items()} == {"orders-a-0": 2, "orders-a-1": 1}
+
+
+async def test_the_topology_that_all_have_is_kept_once(pair: tuple) -> None:
+    replicas, pods, admins = pair
+    seen = await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    assert seen["orders-a-0"].topology is seen["orders-a-1"].topology
+    admins[1].topology_version = 2
+    seen = await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    assert [seen[f"orders-a-{number}"].topology.version for number in (0, 1)] == [1, 2]
 
 
 async def test_messages_larger_than_the_buffers_of_a_connection_come_whole(pair: tuple) -> None:
