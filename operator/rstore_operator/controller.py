@@ -80,6 +80,7 @@ class Controller:
         self._failed = failed
         self._stepped = stepped
         self._jitter = jitter
+        self._context = contextvars.copy_context()
         self._loops: dict[tuple[str, str], _Loop] = {}
         self._stores: dict[tuple[str, str], StoreRef] = {}
         self._acting = False
@@ -155,7 +156,7 @@ class Controller:
             if self._loops.get(key) is loop:
                 del self._loops[key]
 
-        context = contextvars.Context()  # not the caller's: kopf keeps there what it knows of the event
+        context = self._context.copy()  # not the caller's: kopf keeps there what it knows of the event
         name = f"store {ref.namespace}/{ref.name}"
         loop.task = asyncio.create_task(self._run(loop, before), name=name, context=context)
         loop.task.add_done_callback(ended, context=context)
